@@ -1,0 +1,2 @@
+//! Argv and environment in, exit code out.
+fn main() {}
