@@ -159,6 +159,12 @@ impl Past {
         }
     }
 
+    /// When it ended.
+    #[must_use]
+    pub fn ended(&self) -> Stamp {
+        self.started.plus(self.took)
+    }
+
     /// Its line of the history: attempt, start, seconds, exit code (`-` where
     /// there is none) and reason, between tabs.
     #[must_use]

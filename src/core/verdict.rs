@@ -1,0 +1,271 @@
+//! What becomes of an item or a run, and in which words. Every reason is a
+//! value with its data; its wording stands here and nowhere else.
+
+use std::{fmt, time::Duration};
+
+use super::{Hold, Outcome, Past, Stamp, Stop};
+
+/// What becomes of one item or one run that the core was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Start this run of the item.
+    Spawn(NewRun),
+    /// Nothing yet.
+    Wait(Waiting),
+    /// The run goes on, or stays, as it is.
+    Keep(Keeping),
+    /// End the run; what is left of it is reported later.
+    Stop(Stop),
+    /// Tell the source, then remove the run (if the item ever had one).
+    Report(Box<Outcome>),
+    /// Remove the run without a report.
+    Remove(Removal),
+    /// The item cannot run until a person does something about it.
+    Skip(Hold),
+}
+
+/// A run to be started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRun {
+    /// Its name: the claim.
+    pub name: String,
+    /// The number in the name.
+    pub number: u32,
+    /// Which try of this round it is.
+    pub attempt: u32,
+    /// The former ones.
+    pub history: Vec<Past>,
+}
+
+/// Why nothing happens with an item or an ended run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waiting {
+    /// Too many agents run already.
+    Slot {
+        /// Live runs of this owner, those being started included.
+        live: usize,
+        /// `--max-agents`.
+        max: usize,
+    },
+    /// The pause before another attempt.
+    Rest {
+        /// When it is over.
+        until: Stamp,
+        /// The attempt that comes then.
+        attempt: u32,
+    },
+    /// Something else has to end first, and will.
+    Held(Hold),
+    /// The runtime refuses this run; it is tried again.
+    Refused {
+        /// For how long already.
+        since: Stamp,
+        /// The runtime's word.
+        why: String,
+    },
+    /// The runtime refuses every run; counted against nobody.
+    RuntimeRefuses(String),
+    /// The runtime cannot be listed.
+    RuntimeSilent,
+    /// The source cannot be read, or has not answered for this item.
+    SourceSilent,
+    /// An action on it failed and is tried again.
+    Again(Stamp),
+    /// Its run is being started.
+    Starting,
+    /// It has a run, whose own verdict says more.
+    HasRun,
+}
+
+/// Why a run is left alone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Keeping {
+    /// It waits for its runtime.
+    Pending,
+    /// Its agent runs.
+    Running,
+    /// It was told to stop.
+    Stopping,
+    /// Its item was taken back; the agent has until then to end by itself.
+    Grace {
+        /// When it is stopped.
+        until: Stamp,
+        /// What was seen.
+        why: String,
+    },
+    /// It ended and its item will be tried again; it stays until then, for it
+    /// remembers the attempts.
+    ForRetry,
+    /// An action on it is under way.
+    InHand,
+    /// Told, and kept by the runtime only.
+    Told,
+}
+
+/// Why a run goes without a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Its report was made.
+    Told,
+    /// A later attempt has taken over what it remembered.
+    Superseded,
+    /// Its agent was never started.
+    Unborn,
+}
+
+impl Verdict {
+    /// Whether, with no change from outside, this leads to another verdict: a
+    /// program that waits for the end has to wait for it.
+    #[must_use]
+    pub fn moves_by_itself(&self) -> bool {
+        match self {
+            Verdict::Spawn(_) | Verdict::Stop(_) | Verdict::Report(_) | Verdict::Remove(_) => true,
+            Verdict::Skip(_) => false,
+            Verdict::Keep(keeping) => match keeping {
+                Keeping::Pending
+                | Keeping::Running
+                | Keeping::Stopping
+                | Keeping::Grace { .. }
+                | Keeping::InHand => true,
+                // The item's own verdict says whether the retry comes.
+                Keeping::ForRetry | Keeping::Told => false,
+            },
+            Verdict::Wait(waiting) => match waiting {
+                Waiting::Rest { .. }
+                | Waiting::Refused { .. }
+                | Waiting::RuntimeRefuses(_)
+                | Waiting::RuntimeSilent
+                | Waiting::SourceSilent
+                | Waiting::Again(_)
+                | Waiting::Starting => true,
+                // What it waits for has a verdict of its own.
+                Waiting::Slot { .. } | Waiting::Held(_) | Waiting::HasRun => false,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Spawn(new) => write!(f, "start attempt {}", new.attempt),
+            Verdict::Wait(waiting) => write!(f, "waits: {waiting}"),
+            Verdict::Keep(keeping) => keeping.fmt(f),
+            Verdict::Stop(stop) => write!(f, "stop: {}", stop.why),
+            Verdict::Report(outcome) => {
+                write!(f, "report: {} ({})", outcome.end.word(), outcome.reason)
+            }
+            Verdict::Remove(removal) => write!(f, "remove: {removal}"),
+            Verdict::Skip(hold) => write!(f, "cannot run: {hold}"),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::Slot { live, max } => write!(f, "{live} of {max} agents run"),
+            Waiting::Rest { until, attempt } => write!(f, "attempt {attempt} comes at {until}"),
+            Waiting::Held(hold) => hold.fmt(f),
+            Waiting::Refused { since, why } => write!(f, "refused since {since}: {why}"),
+            Waiting::RuntimeRefuses(why) => write!(f, "nothing can be started: {why}"),
+            Waiting::RuntimeSilent => f.write_str("what runs is not known"),
+            Waiting::SourceSilent => f.write_str("its source does not answer"),
+            Waiting::Again(until) => write!(f, "tried again at {until}"),
+            Waiting::Starting => f.write_str("its run is being started"),
+            Waiting::HasRun => f.write_str("it has a run"),
+        }
+    }
+}
+
+impl fmt::Display for Keeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keeping::Pending => f.write_str("pending"),
+            Keeping::Running => f.write_str("running"),
+            Keeping::Stopping => f.write_str("stopping"),
+            Keeping::Grace { until, why } => {
+                write!(f, "{why}; stopped at {until} if it still runs")
+            }
+            Keeping::ForRetry => f.write_str("ended; kept for the next attempt"),
+            Keeping::InHand => f.write_str("in hand"),
+            Keeping::Told => f.write_str("reported"),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Removal::Told => "reported",
+            Removal::Superseded => "a later attempt has begun",
+            Removal::Unborn => "its agent was never started",
+        })
+    }
+}
+
+/// A duration as people write it: `2h`, `1h30m`, `90s` as `1m30s`, `500ms`.
+#[must_use]
+pub fn spell(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut left = seconds;
+    let mut text = String::new();
+    for (unit, size) in units {
+        if left >= size {
+            text += &format!("{}{unit}", left / size);
+            left %= size;
+        }
+    }
+    match (text.is_empty(), duration.subsec_millis()) {
+        (true, ms) if ms > 0 => format!("{ms}ms"),
+        (true, _) => "0s".to_owned(),
+        (false, _) => text,
+    }
+}
+
+/// What an exit code says to a person.
+#[must_use]
+pub fn explain(exit_code: Option<i32>) -> String {
+    let Some(code) = exit_code else {
+        return "it ended without an exit code".to_owned();
+    };
+    let meaning = match code {
+        78 => " (failed for good, by its own word)",
+        126 => " (the command cannot be executed)",
+        127 => " (command not found)",
+        130 => " (SIGINT)",
+        134 => " (SIGABRT)",
+        137 => " (SIGKILL)",
+        139 => " (SIGSEGV)",
+        143 => " (SIGTERM)",
+        _ => "",
+    };
+    format!("exit code {code}{meaning}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_spelt_as_people_write_them() {
+        for (ms, text) in [
+            (0, "0s"),
+            (500, "500ms"),
+            (7_200_000, "2h"),
+            (5_400_000, "1h30m"),
+            (90_500, "1m30s"),
+            (90_000_000, "1d1h"),
+        ] {
+            assert_eq!(spell(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_explained() {
+        assert_eq!(explain(Some(1)), "exit code 1");
+        assert_eq!(explain(Some(137)), "exit code 137 (SIGKILL)");
+        assert_eq!(explain(None), "it ended without an exit code");
+    }
+}
