@@ -212,7 +212,7 @@ impl Core {
             untold.sort_by_key(|(_, run)| run.number);
             // A claim that came to nothing has taken over nothing.
             let born = untold.iter().filter(|(_, run)| run.state != State::Unborn);
-            let newest = born.map(|(i, _)| *i).last();
+            let newest = born.map(|(i, _)| *i).next_back();
             for (i, run) in untold {
                 let (verdict, then) =
                     self.of_run(now, run, Some(i) == newest, seen, sight, &mut wake);
@@ -394,7 +394,7 @@ impl Core {
         attempts.extend_from_slice(refused);
         let made = run.attempt.saturating_add(count(refused));
         let last = refused.last().map_or(reason, |past| past.reason.clone());
-        let report = |reason| {
+        let report = |reason: String| {
             let outcome = match refused {
                 [] => ended.outcome(End::Failed, reason, vec![]),
                 _ => ended.outcome(End::Failed, reason, attempts.clone()),
@@ -421,7 +421,7 @@ impl Core {
                     attempt,
                     history: attempts,
                 };
-                (Verdict::Keep(Keeping::ForRetry), next)
+                (Verdict::Keep(Keeping::ForRetry(last)), next)
             }
         }
     }

@@ -395,6 +395,7 @@ impl World {
                 let note = Note::Refused {
                     source_id: &id,
                     attempt: new.attempt,
+                    begun: self.now,
                     why: "no such image",
                 };
                 self.core.note(self.now, note);

@@ -38,6 +38,8 @@ pub enum Note<'a> {
         source_id: &'a str,
         /// Which attempt it would have been.
         attempt: u32,
+        /// When that attempt was begun.
+        begun: Stamp,
         /// The runtime's word.
         why: &'a str,
     },
@@ -122,14 +124,10 @@ impl Memory {
                 self.refused.remove(source_id);
                 self.runtime_refused = None;
             }
-            Note::Refused {
-                source_id,
-                attempt,
-                why,
-            } => {
+            Note::Refused { source_id, attempt, begun, why } => {
                 self.runtime_refused = None;
                 let refusal = self.refused.entry(source_id.to_owned()).or_default();
-                let since = refusal.now.take().map_or(now, |refused| refused.since);
+                let since = refusal.now.take().map_or(begun, |refused| refused.since);
                 let end = since.plus(limits.start_timeout);
                 if now >= end {
                     refusal

@@ -94,8 +94,8 @@ pub enum Keeping {
         why: String,
     },
     /// It ended and its item will be tried again; it stays until then, for it
-    /// remembers the attempts.
-    ForRetry,
+    /// remembers the attempts. Why it failed.
+    ForRetry(String),
     /// An action on it is under way.
     InHand,
     /// Told, and kept by the runtime only.
@@ -128,7 +128,7 @@ impl Verdict {
                 | Keeping::Grace { .. }
                 | Keeping::InHand => true,
                 // The item's own verdict says whether the retry comes.
-                Keeping::ForRetry | Keeping::Told => false,
+                Keeping::ForRetry(_) | Keeping::Told => false,
             },
             Verdict::Wait(waiting) => match waiting {
                 Waiting::Rest { .. }
@@ -148,12 +148,12 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Spawn(new) => write!(f, "start attempt {}", new.attempt),
+            Verdict::Spawn(_) => f.write_str("start"),
             Verdict::Wait(waiting) => write!(f, "waits: {waiting}"),
             Verdict::Keep(keeping) => keeping.fmt(f),
             Verdict::Stop(stop) => write!(f, "stop: {}", stop.why),
             Verdict::Report(outcome) => {
-                write!(f, "report: {} ({})", outcome.end.word(), outcome.reason)
+                write!(f, "{}: {}", outcome.end.word(), outcome.reason)
             }
             Verdict::Remove(removal) => write!(f, "remove: {removal}"),
             Verdict::Skip(hold) => write!(f, "cannot run: {hold}"),
@@ -187,7 +187,7 @@ impl fmt::Display for Keeping {
             Keeping::Grace { until, why } => {
                 write!(f, "{why}; stopped at {until} if it still runs")
             }
-            Keeping::ForRetry => f.write_str("ended; kept for the next attempt"),
+            Keeping::ForRetry(why) => write!(f, "failed: {why}"),
             Keeping::InHand => f.write_str("in hand"),
             Keeping::Told => f.write_str("reported"),
         }
