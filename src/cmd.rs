@@ -146,11 +146,16 @@ impl Call {
     }
 
     fn failed(&self, cause: Cause) -> Failed {
-        Failed { what: self.what.clone(), cause }
+        Failed {
+            what: self.what.clone(),
+            cause,
+        }
     }
 
     fn start(&mut self) -> Result<Child, Failed> {
-        self.command.spawn().map_err(|e| self.failed(Cause::Start(e)))
+        self.command
+            .spawn()
+            .map_err(|e| self.failed(Cause::Start(e)))
     }
 
     /// Runs it to its end and gives back what it wrote to standard output.
@@ -176,7 +181,11 @@ impl Call {
         }
         let (stderr, _) = stderr.recv_timeout(GRACE).unwrap_or_default();
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        Err(self.failed(Cause::Status { status, stderr, stdout }))
+        Err(self.failed(Cause::Status {
+            status,
+            stderr,
+            stdout,
+        }))
     }
 
     /// Runs it to its end and gives back the last `keep` bytes of what it
@@ -186,7 +195,9 @@ impl Call {
     /// As [`Call::read`]; the bytes are then the message.
     pub fn tail(mut self, limit: Duration, keep: usize) -> Result<Vec<u8>, Failed> {
         let (read, write) = io::pipe().map_err(|e| self.failed(Cause::Start(e)))?;
-        let both = write.try_clone().map_err(|e| self.failed(Cause::Start(e)))?;
+        let both = write
+            .try_clone()
+            .map_err(|e| self.failed(Cause::Start(e)))?;
         self.command.stdout(write).stderr(both);
         let mut child = self.start()?;
         // Our own ends of the pipe go, or it would never end.
@@ -198,7 +209,11 @@ impl Call {
             return Ok(output);
         }
         let stderr = String::from_utf8_lossy(&output).into_owned();
-        Err(self.failed(Cause::Status { status, stderr, stdout: vec![] }))
+        Err(self.failed(Cause::Status {
+            status,
+            stderr,
+            stdout: vec![],
+        }))
     }
 
     /// Runs it to its end with both its outputs going straight into `file`.
@@ -215,7 +230,11 @@ impl Call {
             return Ok(());
         }
         let (stderr, stdout) = (String::new(), vec![]);
-        Err(self.failed(Cause::Status { status, stderr, stdout }))
+        Err(self.failed(Cause::Status {
+            status,
+            stderr,
+            stdout,
+        }))
     }
 
     /// Runs it until it ends by itself, or until `on_line`, which is given
@@ -316,9 +335,9 @@ const OURSELVES: &str = "/proc/self/exe";
 /// # Errors
 /// As the operating system gives them.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn start_ourselves(
+pub fn start_ourselves<'a>(
     args: &[&OsStr],
-    env: &[(String, String)],
+    env: impl IntoIterator<Item = (&'a str, &'a str)>,
     dir: &Path,
     lock: File,
     log: File,
@@ -328,7 +347,7 @@ pub fn start_ourselves(
         .arg0("orchestrator")
         .args(args)
         .env_clear()
-        .envs(env.iter().map(|(name, value)| (name, value)))
+        .envs(env)
         .current_dir(dir)
         .stdin(lock)
         .stdout(log)
@@ -343,7 +362,11 @@ pub fn start_ourselves(
 /// As the operating system gives them.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn start_child(args: &[&OsStr], lock: File) -> io::Result<Child> {
-    Command::new(OURSELVES).arg0("orchestrator").args(args).stdin(lock).spawn()
+    Command::new(OURSELVES)
+        .arg0("orchestrator")
+        .args(args)
+        .stdin(lock)
+        .spawn()
 }
 
 /// Becomes another program, without input, in `dir`. Comes back only with the
@@ -354,7 +377,11 @@ pub fn become_program(argv: &[OsString], dir: &Path) -> io::Error {
     let Some((program, args)) = argv.split_first() else {
         return io::Error::new(io::ErrorKind::NotFound, "no command");
     };
-    Command::new(program).args(args).current_dir(dir).stdin(Stdio::null()).exec()
+    Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .exec()
 }
 
 #[cfg(test)]
@@ -377,14 +404,19 @@ mod tests {
     fn a_failure_carries_stderr_but_neither_arguments_nor_environment() {
         let bad = sh("echo no such image >&2; exit 125 # hunter1").env("TOKEN", "hunter2");
         let bad = bad.read(LONG).unwrap_err();
-        assert_eq!(bad.to_string(), "`sh -c` failed with exit code 125: no such image");
+        assert_eq!(
+            bad.to_string(),
+            "`sh -c` failed with exit code 125: no such image"
+        );
         assert_eq!(bad.code(), Some(125));
         assert!(!format!("{bad:?}").contains("hunter"));
     }
 
     #[test]
     fn a_hung_command_is_given_up() {
-        let bad = sh("exec sleep 600").read(Duration::from_millis(50)).unwrap_err();
+        let bad = sh("exec sleep 600")
+            .read(Duration::from_millis(50))
+            .unwrap_err();
         assert!(matches!(bad.cause, Cause::TooLong(_)), "{bad}");
     }
 
@@ -396,8 +428,15 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let bad = Call::new("no-such-docker").args(["ps"]).read(LONG).unwrap_err();
-        assert!(bad.to_string().starts_with("cannot start `no-such-docker ps`: "), "{bad}");
+        let bad = Call::new("no-such-docker")
+            .args(["ps"])
+            .read(LONG)
+            .unwrap_err();
+        assert!(
+            bad.to_string()
+                .starts_with("cannot start `no-such-docker ps`: "),
+            "{bad}"
+        );
     }
 
     #[test]

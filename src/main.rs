@@ -1,2 +1,265 @@
-//! Argv and environment in, exit code out.
-fn main() {}
+//! Argv and environment in, exit code out. The only look at the environment,
+//! and the only exit code.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::Write,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, RwLock, atomic::AtomicBool, mpsc},
+    thread,
+    time::Duration,
+};
+
+use recac_orchestrator::{
+    agent::{Agent, Place},
+    core::Limits,
+    flags::{self, Asked, Config, Mode},
+    logs,
+    orchestrator::{Ended, Event, How, Orchestrator, Setup},
+    redact::Redactor,
+    runtime::{
+        Runtime,
+        docker::{Docker, words::Settings},
+        process::{Process, supervise},
+    },
+    source::{Source, file::File, repo::Repos},
+    state::{self, StateDir},
+};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    iterator::Signals,
+};
+
+/// The command line or the configuration is wrong.
+const WRONG: u8 = 2;
+/// Another orchestrator of this owner runs (EX_TEMPFAIL of sysexits.h).
+const LOCKED: u8 = 75;
+/// How long an action in hand may go on after a signal.
+const LEAVE: Duration = Duration::from_secs(10);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only look at the environment"
+)]
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let [verb, dir] = argv.as_slice() {
+        let (verb, dir) = (verb.to_str(), Path::new(dir));
+        if verb == Some(supervise::SUPERVISE) {
+            return if supervise::supervise(dir).is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+        if verb == Some(supervise::BECOME) {
+            return ExitCode::from(supervise::become_agent(dir));
+        }
+    }
+    let env = |name: &str| std::env::var_os(name);
+    match flags::parse(argv, &env) {
+        Ok(Asked::Text(text)) => {
+            // Whoever reads it may have seen enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Run(config)) => {
+            // What is no text can be no agent's either.
+            let texts = std::env::vars_os()
+                .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+            orchestrate(*config, texts.collect())
+        }
+        Err(bad) => {
+            bad.lines().iter().for_each(|line| logs::say(line));
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCode {
+    let levels = environment.get("RUST_LOG").cloned();
+    let agent = agent(&config, environment);
+    let mut redactor = Redactor::new();
+    for (name, value) in agent.secrets() {
+        redactor.add(name, value);
+    }
+    let redactor = Arc::new(RwLock::new(redactor));
+    logs::start(
+        config.log_format,
+        config.verbose,
+        levels.as_deref(),
+        Arc::clone(&redactor),
+    );
+    if let Err(why) = agent.check() {
+        logs::say(&why);
+        return ExitCode::from(WRONG);
+    }
+    let repos = Repos {
+        hosts: config.repo_hosts.clone(),
+        default: config.default_repo.clone(),
+        needed: agent.command.names_repo(),
+    };
+    if let (Some(default), Err(hold)) = (&config.default_repo, repos.choose(None)) {
+        logs::say(&format!("--default-repo: {default:?}: {hold}"));
+        return ExitCode::from(WRONG);
+    }
+    let root = match std::path::absolute(&config.state_dir) {
+        Ok(root) => root,
+        Err(e) => {
+            logs::say(&format!("--state-dir: {:?}: {e}", config.state_dir));
+            return ExitCode::from(WRONG);
+        }
+    };
+    let state = StateDir::at(&root);
+    let how = match (config.dry_run, config.once, config.wait) {
+        (true, ..) => How::DryRun,
+        (_, true, true) => How::UntilDone,
+        (_, true, false) => How::Once,
+        (_, false, _) => How::Forever,
+    };
+    // Held until the end of the program. A dry run touches nothing.
+    let held = match how {
+        How::DryRun => None,
+        How::Forever | How::Once | How::UntilDone => match state.lock(&config.owner) {
+            Ok(file) => Some(file),
+            Err(refused) => return locked(&refused),
+        },
+    };
+    let setup = Setup {
+        limits: limits(&config),
+        source: Source::File(File::new(
+            config.work_file.clone(),
+            config.outcomes.clone(),
+            repos,
+        )),
+        runtime: runtime(&config, &state),
+        agent,
+        state,
+        keep_logs: config.keep_logs,
+        redactor,
+        how,
+    };
+    let ended = run(setup);
+    drop(held);
+    ended
+}
+
+/// Runs the loop on a thread of its own, so that a signal is heard whatever
+/// the loop is waiting for.
+fn run(setup: Setup) -> ExitCode {
+    let (events, listener) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    if let Err(e) = listen(events.clone(), end.clone()) {
+        logs::say(&format!("cannot listen to signals: {e}"));
+        return ExitCode::FAILURE;
+    }
+    let orchestrator = Orchestrator::new(setup, listener, events);
+    thread::spawn(move || end.send(Some(orchestrator.run())));
+    let code = match ended.recv() {
+        Ok(Some(ended)) => Some(ended),
+        // A signal: what is in hand may still come to its end.
+        Ok(None) => {
+            let _ = ended.recv_timeout(LEAVE);
+            return ExitCode::SUCCESS;
+        }
+        Err(_) => None,
+    };
+    match code {
+        Some(Ended::Well) => ExitCode::SUCCESS,
+        Some(Ended::Badly) | None => ExitCode::FAILURE,
+    }
+}
+
+/// The first signal asks the loop to leave; a second one ends the program at
+/// once, with 128 and its number.
+fn listen(events: mpsc::Sender<Event>, end: mpsc::Sender<Option<Ended>>) -> std::io::Result<()> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+        flag::register(signal, Arc::clone(&asked))?;
+    }
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            // The loop may be through already.
+            let _ = events.send(Event::Leave);
+            let _ = end.send(None);
+        }
+    });
+    Ok(())
+}
+
+fn locked(refused: &state::Refused) -> ExitCode {
+    match refused {
+        state::Refused::Locked(path, pid) => {
+            let who = if pid.is_empty() {
+                String::new()
+            } else {
+                format!(" (pid {pid})")
+            };
+            logs::say(&format!(
+                "another orchestrator{who} holds {}; wait for it, or give this one another \
+                 --owner or --state-dir",
+                path.display()
+            ));
+            ExitCode::from(LOCKED)
+        }
+        state::Refused::Broken(path, e) => {
+            logs::say(&format!("--state-dir: cannot use {}: {e}", path.display()));
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        owner: config.owner.clone(),
+        max_agents: usize::try_from(config.max_agents).unwrap_or(usize::MAX),
+        max_attempts: config.max_attempts,
+        retry_backoff: config.retry_backoff,
+        agent_timeout: config.agent_timeout,
+        start_timeout: config.start_timeout,
+        stop_grace: config.stop_grace,
+        interval: config.interval,
+    }
+}
+
+fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
+    Agent {
+        owner: config.owner.clone(),
+        place: match config.mode {
+            Mode::Local => Place::Container,
+            Mode::Process => Place::Process,
+        },
+        command: config.agent_command.clone(),
+        image: config.image.clone(),
+        provider: config.agent_provider.clone(),
+        model: config.agent_model.clone(),
+        max_attempts: config.max_attempts,
+        github_host: config.github_host.clone(),
+        extra: config.agent_env.clone(),
+        cpus: config.agent_cpus,
+        memory: config.agent_memory,
+        environment,
+    }
+}
+
+fn runtime(config: &Config, state: &StateDir) -> Runtime {
+    match config.mode {
+        Mode::Local => {
+            let settings = Settings {
+                binary: config.docker_binary.clone(),
+                extra: config.docker_args.clone(),
+                pull: config.image_pull_policy,
+                owner: config.owner.clone(),
+            };
+            Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
+        }
+        Mode::Process => {
+            Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
+        }
+    }
+}

@@ -33,7 +33,9 @@ impl StateDir {
     /// The directory at `root`; nothing is looked at or created.
     #[must_use]
     pub fn at(root: &Path) -> StateDir {
-        StateDir { root: root.to_owned() }
+        StateDir {
+            root: root.to_owned(),
+        }
     }
 
     /// Raw logs of ended runs.
@@ -103,7 +105,9 @@ impl StateDir {
     /// What cannot be removed stays.
     pub fn prune(&self, now: Stamp, keep: Duration) {
         for dir in [self.logs(), self.stops()] {
-            let Ok(entries) = dir.read_dir() else { continue };
+            let Ok(entries) = dir.read_dir() else {
+                continue;
+            };
             for entry in entries.flatten() {
                 let modified = entry.metadata().ok().and_then(|m| m.modified().ok());
                 let age = modified
@@ -138,7 +142,13 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
 /// As the file system gives them.
 pub fn create_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Puts a whole file in place at once, safe on disk: a reader sees all of it
@@ -177,8 +187,12 @@ fn open_up(path: &Path) {
     let mut todo = vec![path.to_owned()];
     while let Some(dir) = todo.pop() {
         let _ = std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700));
-        let Ok(entries) = dir.read_dir() else { continue };
-        let dirs = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+        let Ok(entries) = dir.read_dir() else {
+            continue;
+        };
+        let dirs = entries
+            .flatten()
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
         todo.extend(dirs.map(|e| e.path()));
     }
 }

@@ -420,10 +420,8 @@ impl World {
                     self.stop(&run.uid, stop);
                     self.core.note(self.now, Note::Done(&subject));
                 }
-                Verdict::Report(outcome) => {
-                    if !self.report(outcome, &subject) {
-                        return;
-                    }
+                Verdict::Report(outcome) if !self.report(outcome, &subject) => {
+                    return;
                 }
                 Verdict::Remove(removal) => {
                     if *removal == Removal::Unborn {
@@ -444,10 +442,10 @@ impl World {
         }
         for (verdict, item) in plan.items.iter().zip(items) {
             match verdict {
-                Verdict::Report(outcome) => {
-                    if !self.report(outcome, &Subject::Item(item.source_id.clone())) {
-                        return;
-                    }
+                Verdict::Report(outcome)
+                    if !self.report(outcome, &Subject::Item(item.source_id.clone())) =>
+                {
+                    return;
                 }
                 Verdict::Spawn(new) => {
                     if self.die_sometimes() {

@@ -124,7 +124,12 @@ impl Memory {
                 self.refused.remove(source_id);
                 self.runtime_refused = None;
             }
-            Note::Refused { source_id, attempt, begun, why } => {
+            Note::Refused {
+                source_id,
+                attempt,
+                begun,
+                why,
+            } => {
                 self.runtime_refused = None;
                 let refusal = self.refused.entry(source_id.to_owned()).or_default();
                 let since = refusal.now.take().map_or(begun, |refused| refused.since);

@@ -1,0 +1,401 @@
+//! The command line and the environment made into a [`Config`].
+//!
+//! Every option stands once, in a table; from it come the parser, `--help`, the
+//! block of options in README.md and the completions. Defaults, environment and
+//! command line are layers of the same kind: text, which goes through the same
+//! setter. Only says what was asked for; never touches a file, and `main` hands
+//! the environment in.
+
+mod complete;
+mod config;
+mod help;
+mod option;
+mod table;
+mod value;
+
+pub use config::{Config, LogFormat, Mode, Poller, PullPolicy};
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    path::PathBuf,
+};
+
+use config::{Draft, Spoken};
+use option::{Flag, List, Print, SHELLS, Takes};
+use table::FLAGS;
+
+const BIN: &str = "orchestrator";
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub enum Asked {
+    /// To orchestrate.
+    Run(Box<Config>),
+    /// To print this and leave with 0: help, version, a completion script.
+    Text(String),
+}
+
+/// A command line or an environment that cannot be obeyed: one line for each
+/// thing that is wrong, with the name the user typed and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad(Vec<String>);
+
+impl Bad {
+    /// The lines, without an end of line.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl std::error::Error for Bad {}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl From<String> for Bad {
+    fn from(line: String) -> Bad {
+        Bad(vec![line])
+    }
+}
+
+/// Reads `argv` (without the program's name) and the environment.
+///
+/// Of the three layers that may give an option its value only the highest is
+/// looked at, so a broken variable does no harm where the command line
+/// overrides it.
+///
+/// # Errors
+/// Whatever cannot be obeyed. A slip in the form of the command line ends the
+/// reading; wrong values are all told at once.
+pub fn parse(
+    argv: impl IntoIterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Asked, Bad> {
+    let typed = match lex(argv)? {
+        Line::Print(Print::Help) => return Ok(Asked::Text(help::help())),
+        Line::Print(Print::Version) => return Ok(Asked::Text(help::version())),
+        Line::Print(Print::Completions(shell)) => {
+            return Ok(Asked::Text(complete::script(shell)));
+        }
+        Line::Options(typed) => typed,
+    };
+    let given: Vec<Given> = FLAGS
+        .iter()
+        .flat_map(|flag| highest_layer(flag, &typed, env))
+        .collect();
+
+    let mut draft = Draft::blank();
+    let mut wrong: Vec<String> = given
+        .iter()
+        .filter_map(|given| {
+            let why = given.apply(&mut draft).err()?;
+            Some(format!("{}: {why}", given.name))
+        })
+        .collect();
+    let spoken = |long: &str| {
+        let last = given.iter().rfind(|g| g.flag.long == long)?;
+        Some(Spoken {
+            name: last.name.clone(),
+            value: last.value.to_string_lossy().into_owned(),
+            by_default: last.by_default,
+        })
+    };
+    let lacks = draft.lacks(&spoken);
+    // How options go together says nothing while one of them is wrong.
+    let mut config = None;
+    if wrong.is_empty() {
+        match draft.settle(&spoken, env) {
+            Ok(settled) => config = Some(settled),
+            Err(why) => wrong = why,
+        }
+    }
+    wrong.extend(lacks);
+    match config {
+        Some(config) if wrong.is_empty() => Ok(Asked::Run(Box::new(config))),
+        _ => Err(Bad(wrong)),
+    }
+}
+
+/// One value and the name under which it was given.
+struct Given {
+    flag: &'static Flag,
+    name: String,
+    value: OsString,
+    by_default: bool,
+    /// Whether several values may stand in this one, quoted as for a shell.
+    quoted: bool,
+}
+
+impl Given {
+    fn apply(&self, draft: &mut Draft) -> Result<(), String> {
+        if self.value.is_empty() {
+            return Err(format!("the value is empty{}", self.shape()));
+        }
+        if let Takes::Path { set, .. } = self.flag.takes {
+            return set(draft, PathBuf::from(&self.value));
+        }
+        let Some(text) = self.value.to_str() else {
+            return Err(if self.flag.private {
+                "the value is not UTF-8".to_owned()
+            } else {
+                format!("{:?} is not UTF-8", self.value)
+            });
+        };
+        match self.flag.takes {
+            Takes::Switch(slot) => *slot(draft) = value::switch(text)?,
+            Takes::Text { set, .. } => {
+                for piece in self.pieces(text)? {
+                    set(draft, &piece)?;
+                }
+            }
+            Takes::Path { .. } | Takes::Print(_) => {}
+        }
+        Ok(())
+    }
+
+    fn pieces(&self, text: &str) -> Result<Vec<String>, String> {
+        match self.flag.list {
+            List::Hosts => value::hosts(text),
+            List::Words if self.quoted => crate::agent::split(text).map_err(|why| {
+                let shown = format!("{text:?} ");
+                let shown = if self.flag.private { "" } else { &shown };
+                format!("{shown}cannot be split into words: {why}")
+            }),
+            List::Words | List::No => Ok(vec![text.to_owned()]),
+        }
+    }
+
+    fn shape(&self) -> String {
+        let shape = self.flag.shape();
+        shape.map_or_else(String::new, |shape| format!("; write {shape}"))
+    }
+}
+
+/// What the highest layer that speaks of `flag` says: the command line, else
+/// the environment, else the default. A list is replaced as a whole.
+fn highest_layer<'a>(
+    flag: &'static Flag,
+    typed: &'a [Typed],
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> Vec<Given> {
+    let given = |name: String, value: OsString, by_default, quoted| Given {
+        flag,
+        name,
+        value,
+        by_default,
+        quoted,
+    };
+    let mine = |t: &&'a Typed| t.flag.long == flag.long;
+    let argv: Vec<Given> = typed
+        .iter()
+        .filter(mine)
+        .map(|t| given(t.name.clone(), t.value.clone(), false, false))
+        .collect();
+    if !argv.is_empty() {
+        return argv;
+    }
+    let set = |name: &'static str| Some((name, env(name).filter(|v| !v.is_empty())?));
+    if let Some((name, value)) = flag.env.iter().copied().find_map(set) {
+        return vec![given(name.to_owned(), value, false, true)];
+    }
+    flag.default
+        .map(|value| given(format!("--{}", flag.long), value.into(), true, true))
+        .into_iter()
+        .collect()
+}
+
+/// What the command line says, its values not yet looked at.
+enum Line {
+    Print(Print),
+    Options(Vec<Typed>),
+}
+
+/// One option of the command line.
+struct Typed {
+    flag: &'static Flag,
+    /// As it was written, `--once`, `--no-once` or `-v`.
+    name: String,
+    value: OsString,
+}
+
+fn lex(argv: impl IntoIterator<Item = OsString>) -> Result<Line, Bad> {
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let mut parser = lexopt::Parser::from_args(argv);
+    let mut typed = vec![];
+    let mut words: Vec<OsString> = vec![];
+    let mut print = None;
+    while let Some(arg) = parser.next().map_err(|e| lexer(&e))? {
+        let (flag, name, off) = match arg {
+            lexopt::Arg::Value(word) => {
+                words.push(word);
+                continue;
+            }
+            lexopt::Arg::Short(c) => {
+                let flag = FLAGS.iter().find(|f| f.short == Some(c));
+                (flag, format!("-{c}"), false)
+            }
+            lexopt::Arg::Long(long) => {
+                let (flag, off) = find(long);
+                (flag, format!("--{long}"), off)
+            }
+        };
+        let Some(flag) = flag else {
+            return Err(unknown(&name).into());
+        };
+        let value = match flag.takes {
+            Takes::Print(what) => {
+                print = print.or(Some(what));
+                continue;
+            }
+            Takes::Switch(_) if off => "false".into(),
+            // With one letter, what follows is the next letter and no value.
+            Takes::Switch(_) if !name.starts_with("--") => "true".into(),
+            Takes::Switch(_) => parser.optional_value().unwrap_or_else(|| "true".into()),
+            Takes::Text { .. } | Takes::Path { .. } => take(&mut parser, flag, &name)?,
+        };
+        typed.push(Typed { flag, name, value });
+    }
+    match print {
+        Some(print) => Ok(Line::Print(print)),
+        None if words.is_empty() => Ok(Line::Options(typed)),
+        None => Ok(Line::Print(verb(&words)?)),
+    }
+}
+
+/// The option of this name, and whether the name turns it off.
+fn find(long: &str) -> (Option<&'static Flag>, bool) {
+    if let Some(flag) = FLAGS.iter().find(|f| f.long == long) {
+        return (Some(flag), false);
+    }
+    let off = long.strip_prefix("no-").and_then(|long| {
+        let mut switches = FLAGS.iter().filter(|f| f.is_switch());
+        switches.find(|f| f.long == long)
+    });
+    (off, true)
+}
+
+/// The value of an option that needs one, attached by `=` or following.
+fn take(parser: &mut lexopt::Parser, flag: &Flag, name: &str) -> Result<OsString, Bad> {
+    if let Some(value) = parser.optional_value() {
+        return Ok(value);
+    }
+    let shape = flag.shape().unwrap_or_default();
+    let next = parser
+        .try_raw_args()
+        .and_then(|rest| rest.peek().map(OsStr::to_owned));
+    let Some(next) = next else {
+        return Err(format!("{name} needs a value; write {name}={shape}").into());
+    };
+    // Rather a forgotten value than one that looks like an option.
+    let bytes = next.as_encoded_bytes();
+    if bytes.len() > 1 && bytes.starts_with(b"-") && !flag.dashes {
+        return Err(format!(
+            "{name} needs a value; write {name}={shape}, with the = if the value begins with -"
+        )
+        .into());
+    }
+    parser.value().map_err(|e| lexer(&e))
+}
+
+/// What is left for lexopt to say: a value where none can stand. Its own words
+/// would quote the value.
+fn lexer(e: &lexopt::Error) -> Bad {
+    if let lexopt::Error::UnexpectedValue { option, .. } = e {
+        return format!("{option} takes no value").into();
+    }
+    e.to_string().into()
+}
+
+/// The verb that `words` are, if they are one.
+fn verb(words: &[OsString]) -> Result<Print, Bad> {
+    const VERBS: &str = "the only verb is: completions bash|zsh|fish";
+    let [verb, rest @ ..] = words else {
+        return Err(Bad(vec![VERBS.to_owned()]));
+    };
+    let verb = plain(verb);
+    if verb != "completions" {
+        return Err(match table::lacking(&verb) {
+            Some(what) if !verb.contains('-') => format!("{verb}: {what}"),
+            _ => format!("{verb:?} is neither an option nor a verb; {VERBS}"),
+        }
+        .into());
+    }
+    let [shell] = rest else {
+        return Err(format!("{verb} needs one shell: bash, zsh or fish").into());
+    };
+    let shell = plain(shell);
+    match SHELLS.iter().find(|(name, _)| *name == shell) {
+        Some((_, shell)) => Ok(Print::Completions(*shell)),
+        None => Err(format!("{verb}: {shell:?} is not a choice; write bash, zsh or fish").into()),
+    }
+}
+
+/// A word for a message. What follows a `=` was meant for some option, perhaps
+/// as a secret.
+fn plain(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    match word.split_once('=') {
+        Some((name, _)) => format!("{name}=…"),
+        None => word.into_owned(),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let long = name.trim_start_matches('-');
+    if let Some(what) = table::lacking(long) {
+        return format!("{name}: {what}");
+    }
+    let on = long.strip_prefix("no-").unwrap_or(long);
+    if let Some(flag) = FLAGS.iter().find(|f| f.long == on) {
+        return format!(
+            "there is no option {name}, because --{} is no switch",
+            flag.long
+        );
+    }
+    match near(long) {
+        Some(near) if name.starts_with("--") => {
+            format!("there is no option {name}; did you mean --{near}?")
+        }
+        _ => format!("there is no option {name}; see {BIN} --help"),
+    }
+}
+
+/// The name that `given` was perhaps meant to be.
+fn near(given: &str) -> Option<String> {
+    let names = FLAGS.iter().flat_map(|f| {
+        let off = f.is_switch().then(|| format!("no-{}", f.long));
+        std::iter::once(f.long.to_owned()).chain(off)
+    });
+    let (far, name) = names
+        .map(|name| {
+            // A part of a name is as good as a few slips.
+            let part = given.len() > 3 && name.contains(given);
+            (if part { 2 } else { distance(given, &name) }, name)
+        })
+        .min_by_key(|(far, _)| *far)?;
+    (far <= 2.max(given.len() / 3)).then_some(name)
+}
+
+/// How many letters have to be added, dropped or changed (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        let mut left = i + 1;
+        row[0] = left;
+        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            left = (corner + usize::from(x != *y)).min(left + 1).min(*cell + 1);
+            corner = std::mem::replace(cell, left);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,542 @@
+//! Every option, once. The parser, `--help`, the README block and the shell
+//! completions are all read off [`FLAGS`]; nothing about an option is written
+//! anywhere else.
+
+use std::time::Duration;
+
+use crate::agent;
+
+use super::{
+    config::{LogFormat, Mode, Poller, PullPolicy},
+    option::{Flag, Group, Kind, List, Print, Takes},
+    value,
+};
+
+const FLAG: Flag = Flag {
+    long: "",
+    short: None,
+    env: &[],
+    takes: Takes::Print(Print::Help),
+    list: List::No,
+    default: None,
+    otherwise: "",
+    private: false,
+    dashes: false,
+    group: Group::This,
+    brief: "",
+    more: "",
+};
+
+const MODES: &[&str] = &["local", "process"];
+const POLLERS: &[&str] = &["file"];
+const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
+const FORMATS: &[&str] = &["text", "json"];
+
+/// In the order of the help.
+pub(super) const FLAGS: &[Flag] = &[
+    Flag {
+        long: "poller",
+        env: &["RECAC_POLLER"],
+        takes: Takes::Text {
+            shape: "KIND",
+            choices: POLLERS,
+            set: |d, v| {
+                d.jira = v == "jira";
+                match v {
+                    "file" | "filesystem" => put(&mut d.config.poller, Poller::File),
+                    "jira" => Ok(()),
+                    _ => Err(no_choice(v, POLLERS)),
+                }
+            },
+        },
+        default: Some("jira"),
+        group: Group::Work,
+        brief: "Where items come from.",
+        more: "This build has no Jira: give `file` (or `filesystem`).",
+        ..FLAG
+    },
+    Flag {
+        long: "interval",
+        env: &["RECAC_ORCHESTRATOR_INTERVAL"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.interval, value::at_least(v, SECOND)?),
+        },
+        default: Some("1m"),
+        group: Group::Work,
+        brief: "How often the source is polled.",
+        more: "The first poll is at once. At least 1s.",
+        ..FLAG
+    },
+    Flag {
+        long: "work-file",
+        env: &["RECAC_WORK_FILE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.work_file, v),
+        },
+        default: Some("work_items.json"),
+        group: Group::Work,
+        brief: "The JSON file of items.",
+        ..FLAG
+    },
+    Flag {
+        long: "outcomes",
+        env: &["RECAC_OUTCOMES"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| {
+                // The other form of this option. As a path it would quietly
+                // make a file of that name.
+                if v.as_os_str().as_encoded_bytes().starts_with(b"configmap:") {
+                    return Err(format!(
+                        "{v:?} is a ConfigMap, and {NO_KUBERNETES}; give a file"
+                    ));
+                }
+                put(&mut d.outcomes, Some(v))
+            },
+        },
+        otherwise: "`<work file without .json>.outcomes.jsonl`",
+        group: Group::Work,
+        brief: "Where a work file's outcomes are kept.",
+        ..FLAG
+    },
+    Flag {
+        long: "default-repo",
+        env: &["RECAC_DEFAULT_REPO"],
+        takes: Takes::Text {
+            shape: "URL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.default_repo, Some(value::repo(v)?)),
+        },
+        group: Group::Work,
+        brief: "The repository of items that name none.",
+        ..FLAG
+    },
+    Flag {
+        long: "repo-host",
+        env: &["RECAC_REPO_HOSTS"],
+        takes: Takes::Text {
+            shape: "HOST[:PORT]",
+            choices: &[],
+            set: |d, v| push(&mut d.config.repo_hosts, value::host(v)?),
+        },
+        list: List::Hosts,
+        otherwise: "any",
+        group: Group::Work,
+        brief: "A host agents may be sent to.",
+        more: "May be given several times, or several with commas.",
+        ..FLAG
+    },
+    Flag {
+        long: "mode",
+        env: &["RECAC_ORCHESTRATOR_MODE"],
+        takes: Takes::Text {
+            shape: "KIND",
+            choices: MODES,
+            set: |d, v| {
+                d.kubernetes = matches!(v, "k8s" | "kubernetes");
+                match v {
+                    "local" | "docker" => put(&mut d.config.mode, Mode::Local),
+                    "process" => put(&mut d.config.mode, Mode::Process),
+                    "k8s" | "kubernetes" => Ok(()),
+                    _ => Err(no_choice(v, MODES)),
+                }
+            },
+        },
+        default: Some("local"),
+        group: Group::Agents,
+        brief: "Where agents run.",
+        more: "`local` (or `docker`): in containers; `process`: as plain processes.",
+        ..FLAG
+    },
+    Flag {
+        long: "image",
+        env: &["RECAC_ORCHESTRATOR_IMAGE"],
+        takes: Takes::Text {
+            shape: "IMAGE",
+            choices: &[],
+            set: |d, v| put(&mut d.config.image, value::image(v)?),
+        },
+        default: Some("ghcr.io/process-failed-successfully/recac-agent:latest"),
+        group: Group::Agents,
+        brief: "The image of an agent's container.",
+        ..FLAG
+    },
+    Flag {
+        long: "image-pull-policy",
+        env: &["RECAC_IMAGE_PULL_POLICY"],
+        takes: Takes::Text {
+            shape: "POLICY",
+            choices: POLICIES,
+            set: |d, v| {
+                let policy = match v.to_ascii_lowercase().as_str() {
+                    "always" => PullPolicy::Always,
+                    "ifnotpresent" => PullPolicy::IfNotPresent,
+                    "never" => PullPolicy::Never,
+                    _ => return Err(no_choice(v, POLICIES)),
+                };
+                put(&mut d.image_pull_policy, Some(policy))
+            },
+        },
+        otherwise: "`Always` for k8s, `IfNotPresent` for local",
+        group: Group::Agents,
+        brief: "When the image is pulled.",
+        more: "For docker `--pull always`, `missing` or `never`.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-provider",
+        env: &["RECAC_AGENT_PROVIDER"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_provider, value::line(v)?),
+        },
+        default: Some("openrouter"),
+        group: Group::Agents,
+        brief: "Given to the agent as `RECAC_PROVIDER`.",
+        more: "Its API key is forwarded.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-model",
+        env: &["RECAC_AGENT_MODEL"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_model, value::line(v)?),
+        },
+        default: Some("mistralai/devstral-2512:free"),
+        group: Group::Agents,
+        brief: "Given to the agent as `RECAC_MODEL`.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-command",
+        env: &["RECAC_AGENT_COMMAND"],
+        takes: Takes::Text {
+            shape: "COMMAND",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_command, value::command(v)?),
+        },
+        default: Some(agent::DEFAULT),
+        group: Group::Agents,
+        brief: "What is run as the agent.",
+        more: "Split as a shell would, without a shell. `{id}`, `{summary}`, \
+               `{description}`, `{repo_url}`, `{url}`, `{attempt}` and `{workspace}` are \
+               filled in; `{{` is a brace. The one word `image` means the image's own command.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-env",
+        env: &["RECAC_AGENT_ENV"],
+        takes: Takes::Text {
+            shape: "NAME[=VALUE]",
+            choices: &[],
+            set: |d, v| push(&mut d.config.agent_env, value::env(v)?),
+        },
+        list: List::Words,
+        private: true,
+        group: Group::Agents,
+        brief: "A further variable for the agent.",
+        more: "`NAME` forwards one, `NAME=VALUE` sets one. May be given several times.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-cpus",
+        env: &["RECAC_AGENT_CPUS"],
+        takes: Takes::Text {
+            shape: "N",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_cpus, Some(value::cpus(v)?)),
+        },
+        otherwise: "no limit",
+        group: Group::Agents,
+        brief: "Processors an agent may use.",
+        more: "In Kubernetes notation: `2`, `500m`.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-memory",
+        env: &["RECAC_AGENT_MEMORY"],
+        takes: Takes::Text {
+            shape: "SIZE",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_memory, Some(value::memory(v)?)),
+        },
+        otherwise: "no limit",
+        group: Group::Agents,
+        brief: "Memory an agent may use.",
+        more: "In Kubernetes notation: `512Mi`, `4Gi`.",
+        ..FLAG
+    },
+    Flag {
+        long: "github-host",
+        env: &["RECAC_GITHUB_HOST", "GH_HOST"],
+        takes: Takes::Text {
+            shape: "HOST[:PORT]",
+            choices: &[],
+            set: |d, v| put(&mut d.config.github_host, value::host(v)?),
+        },
+        default: Some("github.com"),
+        group: Group::Agents,
+        brief: "The only host whose git is given `GITHUB_TOKEN`.",
+        ..FLAG
+    },
+    Flag {
+        long: "docker-arg",
+        env: &["RECAC_DOCKER_ARGS"],
+        takes: Takes::Text {
+            shape: "ARG",
+            choices: &[],
+            set: |d, v| push(&mut d.config.docker_args, v.to_owned()),
+        },
+        list: List::Words,
+        // People write --env=TOKEN=… here.
+        private: true,
+        dashes: true,
+        group: Group::Agents,
+        brief: "One more argument for `docker run`.",
+        more: "Stands before the image. May be given several times.",
+        ..FLAG
+    },
+    Flag {
+        long: "docker-binary",
+        env: &["RECAC_DOCKER_BINARY"],
+        takes: Takes::Path {
+            kind: Kind::Program,
+            set: |d, v| put(&mut d.config.docker_binary, v),
+        },
+        default: Some("docker"),
+        group: Group::Agents,
+        brief: "The docker client.",
+        more: "`podman` works too.",
+        ..FLAG
+    },
+    Flag {
+        long: "max-agents",
+        env: &["RECAC_MAX_AGENTS"],
+        takes: Takes::Text {
+            shape: "N",
+            choices: &[],
+            set: |d, v| put(&mut d.config.max_agents, value::count(v, 0)?),
+        },
+        default: Some("5"),
+        group: Group::Limits,
+        brief: "Live runs at once.",
+        more: "0 starts nothing and finishes what runs.",
+        ..FLAG
+    },
+    Flag {
+        long: "max-attempts",
+        env: &["RECAC_MAX_ATTEMPTS"],
+        takes: Takes::Text {
+            shape: "N",
+            choices: &[],
+            set: |d, v| put(&mut d.config.max_attempts, value::count(v, 1)?),
+        },
+        default: Some("3"),
+        group: Group::Limits,
+        brief: "Attempts at one item before it has failed.",
+        ..FLAG
+    },
+    Flag {
+        long: "retry-backoff",
+        env: &["RECAC_RETRY_BACKOFF"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.retry_backoff, value::duration(v)?),
+        },
+        default: Some("30s"),
+        group: Group::Limits,
+        brief: "Rest after the first failed attempt.",
+        more: "Doubles with each further one, up to 1h.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-timeout",
+        env: &["RECAC_AGENT_TIMEOUT"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_timeout, value::positive(v)?),
+        },
+        default: Some("2h"),
+        group: Group::Limits,
+        brief: "How long an agent may run before it is stopped.",
+        ..FLAG
+    },
+    Flag {
+        long: "start-timeout",
+        env: &["RECAC_START_TIMEOUT"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.start_timeout, value::positive(v)?),
+        },
+        default: Some("10m"),
+        group: Group::Limits,
+        brief: "How long an agent may take to start.",
+        more: "The pull of its image included.",
+        ..FLAG
+    },
+    Flag {
+        long: "stop-grace",
+        env: &["RECAC_STOP_GRACE"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.stop_grace, value::duration(v)?),
+        },
+        default: Some("10m"),
+        group: Group::Limits,
+        brief: "How long an agent may go on after its item was withdrawn.",
+        ..FLAG
+    },
+    Flag {
+        long: "owner",
+        env: &["RECAC_OWNER"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.owner, value::owner(v)?),
+        },
+        default: Some("default"),
+        brief: "Tells several orchestrators of one host or daemon apart.",
+        more: "At most 40 of a-z, 0-9 and `-`.",
+        ..FLAG
+    },
+    Flag {
+        long: "state-dir",
+        env: &["RECAC_STATE_DIR"],
+        takes: Takes::Path {
+            kind: Kind::Directory,
+            set: |d, v| put(&mut d.state_dir, Some(v)),
+        },
+        otherwise: "`$STATE_DIRECTORY`, else `$XDG_STATE_HOME/recac-orchestrator`, \
+                    else `~/.local/state/recac-orchestrator`",
+        brief: "Where lock, logs and process runs are kept.",
+        ..FLAG
+    },
+    Flag {
+        long: "keep-logs",
+        env: &["RECAC_KEEP_LOGS"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.keep_logs, value::duration(v)?),
+        },
+        default: Some("14d"),
+        brief: "How long logs of ended runs are kept.",
+        ..FLAG
+    },
+    Flag {
+        long: "once",
+        env: &["RECAC_ONCE"],
+        takes: Takes::Switch(|d| &mut d.config.once),
+        brief: "One pass: look, poll, act, wait for the spawns, exit.",
+        ..FLAG
+    },
+    Flag {
+        long: "wait",
+        env: &["RECAC_WAIT"],
+        takes: Takes::Switch(|d| &mut d.config.wait),
+        brief: "With `--once`: go on until nothing can move any more.",
+        more: "That is, until no run is left and no item can still start.",
+        ..FLAG
+    },
+    Flag {
+        long: "dry-run",
+        env: &["RECAC_DRY_RUN"],
+        takes: Takes::Switch(|d| &mut d.config.dry_run),
+        brief: "One pass that prints what would be done.",
+        more: "Touches nothing and waits for nothing.",
+        ..FLAG
+    },
+    Flag {
+        long: "log-format",
+        env: &["RECAC_LOG_FORMAT"],
+        takes: Takes::Text {
+            shape: "FORMAT",
+            choices: FORMATS,
+            set: |d, v| {
+                let format = match v {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err(no_choice(v, FORMATS)),
+                };
+                put(&mut d.config.log_format, format)
+            },
+        },
+        default: Some("text"),
+        brief: "How log lines look.",
+        more: "They go to stderr.",
+        ..FLAG
+    },
+    Flag {
+        long: "verbose",
+        short: Some('v'),
+        env: &["RECAC_VERBOSE"],
+        takes: Takes::Switch(|d| &mut d.config.verbose),
+        brief: "Log at debug level.",
+        more: "`RUST_LOG` works as well.",
+        ..FLAG
+    },
+    Flag {
+        long: "help",
+        short: Some('h'),
+        takes: Takes::Print(Print::Help),
+        brief: "Print this.",
+        ..FLAG
+    },
+    Flag {
+        long: "version",
+        short: Some('V'),
+        takes: Takes::Print(Print::Version),
+        brief: "Print the version.",
+        ..FLAG
+    },
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const NO_JIRA: &str = "this build has no Jira";
+const NO_KUBERNETES: &str = "this build has no Kubernetes";
+
+/// Why an option or verb that other builds have is not in this one. `None` for
+/// a name that no build knows.
+pub(super) fn lacking(name: &str) -> Option<&'static str> {
+    const KUBERNETES: &[&str] = &[
+        "namespace",
+        "job-template",
+        "agent-secret",
+        "agent-service-account",
+        "kubeconfig",
+        "kube-context",
+        "keep-finished",
+        "leader-elect",
+        "no-leader-elect",
+        "manifest",
+    ];
+    if name.starts_with("jira-") {
+        Some(NO_JIRA)
+    } else {
+        KUBERNETES.contains(&name).then_some(NO_KUBERNETES)
+    }
+}
+
+fn put<T>(slot: &mut T, value: T) -> Result<(), String> {
+    *slot = value;
+    Ok(())
+}
+
+fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), String> {
+    list.push(value);
+    Ok(())
+}
+
+fn no_choice(v: &str, choices: &[&str]) -> String {
+    format!("{v:?} is not a choice; write {}", choices.join(" or "))
+}

@@ -1,0 +1,111 @@
+//! Which verdicts a person is told of in the log: each once, when it changes.
+//! The words are the core's.
+
+use std::collections::BTreeMap;
+
+use log::{Level, debug, info, log};
+
+use crate::core::{End, Item, Keeping, Plan, Run, Verdict, Waiting};
+
+/// What was said last, by what it was said of.
+#[derive(Default)]
+pub struct Notices {
+    said: BTreeMap<String, String>,
+    waiting: usize,
+}
+
+/// How loudly something is said; `None` for what another line says already.
+fn level(verdict: &Verdict) -> Option<Level> {
+    Some(match verdict {
+        Verdict::Spawn(_) | Verdict::Stop(_) => Level::Info,
+        Verdict::Report(outcome) => match outcome.end {
+            End::Succeeded | End::Stopped => Level::Info,
+            End::Failed => Level::Warn,
+        },
+        Verdict::Skip(_) => Level::Warn,
+        Verdict::Remove(_) => Level::Debug,
+        Verdict::Keep(keeping) => match keeping {
+            Keeping::Running | Keeping::Grace { .. } => Level::Info,
+            Keeping::ForRetry(_) => Level::Warn,
+            Keeping::Pending | Keeping::Stopping | Keeping::InHand | Keeping::Told => Level::Debug,
+        },
+        Verdict::Wait(waiting) => match waiting {
+            Waiting::Rest { .. } | Waiting::Held(_) => Level::Info,
+            Waiting::Refused { .. } => Level::Warn,
+            // One of the pass as a whole, or of the action that failed.
+            Waiting::RuntimeRefuses(_)
+            | Waiting::RuntimeSilent
+            | Waiting::SourceSilent
+            | Waiting::Again(_) => Level::Debug,
+            Waiting::Slot { .. } | Waiting::Starting | Waiting::HasRun => return None,
+        },
+    })
+}
+
+impl Notices {
+    /// Says what has changed in this plan.
+    pub fn tell(&mut self, plan: &Plan, items: &[Item], runs: &[Run]) {
+        let mut said = BTreeMap::new();
+        for (verdict, run) in plan.runs.iter().zip(runs) {
+            let Some(level) = level(verdict) else {
+                continue;
+            };
+            let (key, words) = (format!("run {}", run.uid), verdict.to_string());
+            if self.said.get(&key) != Some(&words) {
+                log!(level, ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
+                    "{words}");
+            }
+            said.insert(key, words);
+        }
+        let mut waiting = 0;
+        for (verdict, item) in plan.items.iter().zip(items) {
+            waiting += usize::from(matches!(verdict, Verdict::Wait(Waiting::Slot { .. })));
+            let Some(level) = level(verdict) else {
+                continue;
+            };
+            let (key, words) = (format!("item {}", item.source_id), verdict.to_string());
+            if self.said.get(&key) != Some(&words) {
+                if let Verdict::Spawn(new) = verdict {
+                    log!(level, ticket_id = item.id, job_name = new.name,
+                        attempt = new.attempt; "{words}");
+                } else {
+                    log!(level, ticket_id = item.id; "{words}");
+                }
+            }
+            said.insert(key, words);
+        }
+        self.said = said;
+        if waiting != self.waiting {
+            match waiting {
+                0 => debug!("no item waits for an agent to end"),
+                n => info!("{n} more wait for one of {} agents to end", plan.live),
+            }
+            self.waiting = waiting;
+        }
+    }
+}
+
+/// Trouble that is told of when it changes, and when it is over.
+#[derive(Default)]
+pub struct Change {
+    now: Option<String>,
+}
+
+impl Change {
+    /// There is trouble. True if it is news.
+    pub fn is(&mut self, why: &str) -> bool {
+        let new = self.now.as_deref() != Some(why);
+        self.now = Some(why.to_owned());
+        new
+    }
+
+    /// Whether there is trouble.
+    pub fn is_on(&self) -> bool {
+        self.now.is_some()
+    }
+
+    /// There is none. True if there was.
+    pub fn over(&mut self) -> bool {
+        self.now.take().is_some()
+    }
+}

@@ -1,0 +1,145 @@
+//! Where runs live. One of a closed set of runtimes, each of which lists,
+//! starts, stops and removes runs and gives the end of their output.
+//!
+//! Never decides which run is to be started, stopped or removed.
+
+pub mod claim;
+pub mod docker;
+pub mod process;
+
+use std::path::PathBuf;
+
+use crate::{
+    agent::{self, Spec, Value},
+    core::{Removal, Run, Stamp, Stop},
+};
+
+/// Bytes of a run's output that are looked at for its last lines.
+pub const TAIL: usize = 256 * 1024;
+
+/// Why a run was not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// For a reason of its own; counted against its item when it lasts.
+    Item(String),
+    /// As any other would be now; counted against nobody.
+    Everything(String),
+}
+
+/// The runtime of `--mode`.
+pub enum Runtime {
+    /// Containers of a Docker Engine, through the `docker` command.
+    Docker(docker::Docker),
+    /// Plain processes.
+    Process(process::Process),
+}
+
+impl Runtime {
+    /// The directory in which the agent of the run `name` works.
+    #[must_use]
+    pub fn workspace(&self, name: &str) -> PathBuf {
+        match self {
+            Runtime::Docker(_) => PathBuf::from("/workspace"),
+            Runtime::Process(process) => process.workspace(name),
+        }
+    }
+
+    /// All runs of this owner.
+    ///
+    /// # Errors
+    /// If that is not known for certain: then nothing may be done.
+    pub fn list(&self, now: Stamp) -> Result<Vec<Run>, String> {
+        match self {
+            Runtime::Docker(docker) => docker.list(now),
+            Runtime::Process(process) => process.list(now),
+        }
+    }
+
+    /// Starts a run, and comes back when it is there.
+    ///
+    /// # Errors
+    /// If it is not, and nobody else of this owner has started it.
+    pub fn spawn(&self, spec: &Spec, now: Stamp) -> Result<(), Refused> {
+        match self {
+            Runtime::Docker(docker) => docker.spawn(spec),
+            Runtime::Process(process) => process.spawn(spec, now),
+        }
+    }
+
+    /// Ends a run: SIGTERM, 10 s, SIGKILL. Why is kept beside it.
+    ///
+    /// # Errors
+    /// If it may still run.
+    pub fn stop(&self, run: &Run, stop: &Stop) -> Result<(), String> {
+        match self {
+            Runtime::Docker(docker) => docker.stop(run, stop),
+            Runtime::Process(process) => process.stop(run, stop),
+        }
+    }
+
+    /// The last [`TAIL`] bytes of what its agent wrote.
+    ///
+    /// # Errors
+    /// If there is nothing to be had.
+    pub fn tail(&self, run: &Run) -> Result<Vec<u8>, String> {
+        match self {
+            Runtime::Docker(docker) => docker.tail(run),
+            Runtime::Process(process) => process.tail(run, TAIL as u64),
+        }
+    }
+
+    /// Saves the log of an ended run and takes the run away.
+    ///
+    /// # Errors
+    /// If it may still be there.
+    pub fn remove(&self, run: &Run, removal: Removal) -> Result<(), String> {
+        match self {
+            Runtime::Docker(docker) => docker.remove(run, removal),
+            Runtime::Process(process) => process.remove(run, removal),
+        }
+    }
+
+    /// Calls `wake` whenever a run may have ended, for as long as `wake` says
+    /// true. Does not miss an end for long, and may wake without one.
+    pub fn watch(&self, wake: impl Fn() -> bool) {
+        match self {
+            Runtime::Docker(docker) => docker.watch(wake),
+            Runtime::Process(process) => process.watch(wake),
+        }
+    }
+
+    /// Clears what an earlier start has left behind.
+    pub fn sweep(&self) {
+        match self {
+            Runtime::Docker(_) => {}
+            Runtime::Process(process) => process.sweep(),
+        }
+    }
+
+    /// The command that would start a run, as one line for a shell: for a dry
+    /// run. Secrets stand there by name; everything else goes through `clean`.
+    #[must_use]
+    pub fn command_line(&self, spec: &Spec, clean: &dyn Fn(&str) -> String) -> String {
+        let quoted = |word: &str| agent::quote(&clean(word));
+        let words: Vec<String> = match self {
+            Runtime::Docker(docker) => docker
+                .command(spec)
+                .iter()
+                .map(|word| quoted(word))
+                .collect(),
+            Runtime::Process(_) => {
+                let set = spec.env.iter().map(|var| match &var.value {
+                    Value::Plain(value) => quoted(&format!("{}={value}", var.name)),
+                    Value::Secret(_) | Value::Key(_) => format!("{0}=\"${0}\"", var.name),
+                });
+                let argv = spec.command.iter().flatten().map(|word| quoted(word));
+                ["env".to_owned(), "-i".to_owned()]
+                    .into_iter()
+                    .chain(set)
+                    .chain(argv)
+                    .collect()
+            }
+        };
+        words.join(" ")
+    }
+}
