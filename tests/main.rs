@@ -9,4 +9,5 @@
 )]
 
 mod random;
+mod seeded;
 mod simulation;

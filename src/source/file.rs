@@ -252,29 +252,5 @@ impl Heard {
     }
 }
 
-/// Why an entry may not set the variable `name`; `None` if it may.
-// TODO(merge): `pub fn item_env_refused` of agent.rs takes the place of this
-// function; then this is `use crate::agent::item_env_refused;`.
-fn item_env_refused(name: &str) -> Option<String> {
-    const OURS: [&str; 7] = [
-        "JIRA_TICKET",
-        "GIT_TERMINAL_PROMPT",
-        "GIT_AUTHOR_NAME",
-        "GIT_AUTHOR_EMAIL",
-        "GIT_COMMITTER_NAME",
-        "GIT_COMMITTER_EMAIL",
-        "GIT_CONFIG_COUNT",
-    ];
-    let lawful = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if !name.bytes().all(lawful) || name.bytes().next().is_none_or(|b| b.is_ascii_digit()) {
-        return Some("not the name of a variable".into());
-    }
-    let ours = OURS.contains(&name)
-        || ["RECAC_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
-    ours.then(|| "set by the orchestrator".into())
-}
-
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::item_env_refused;
+use crate::agent::item_env_refused;
 use crate::core::Fingerprint;
 
 /// The keys an entry may have.

@@ -437,31 +437,6 @@ fn each_complaint_is_made_once_per_change() {
 }
 
 #[test]
-fn names_of_ours_are_no_variables_of_an_entry() {
-    for name in [
-        "",
-        "1A",
-        "A-B",
-        "A=B",
-        "É",
-        "A B",
-        "RECAC_X",
-        "JIRA_TICKET",
-        "GIT_AUTHOR_NAME",
-        "GIT_COMMITTER_EMAIL",
-        "GIT_TERMINAL_PROMPT",
-        "GIT_CONFIG_COUNT",
-        "GIT_CONFIG_KEY_0",
-        "GIT_CONFIG_VALUE_7",
-    ] {
-        assert!(item_env_refused(name).is_some(), "{name}");
-    }
-    for name in ["A", "_a1", "GIT_SSH_COMMAND", "JIRA_URL", "MY_RECAC_X"] {
-        assert_eq!(item_env_refused(name), None, "{name}");
-    }
-}
-
-#[test]
 fn an_outcome_of_the_present_content_is_found_by_its_fingerprint() {
     let dir = Dir::new();
     dir.write("work.json", r#"[{"id":"A"}]"#);
