@@ -12,7 +12,7 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -237,15 +237,26 @@ impl Call {
         }))
     }
 
-    /// Runs it until it ends by itself, or until `on_line`, which is given
-    /// each line of its standard output, says false.
+    /// Runs it until it ends by itself, until `on_line`, which is given each
+    /// line of its standard output, says false, or until `listener` is closed.
     ///
     /// # Errors
     /// If it cannot be started or its output cannot be read.
-    pub fn follow(mut self, mut on_line: impl FnMut(&str) -> bool) -> Result<(), Failed> {
+    pub fn follow(
+        mut self,
+        listener: &Listener,
+        mut on_line: impl FnMut(&str) -> bool,
+    ) -> Result<(), Failed> {
         self.command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut held = listener.lock();
+        if held.closed {
+            return Ok(());
+        }
         let mut child = self.start()?;
-        if let Some(stdout) = child.stdout.take() {
+        let stdout = child.stdout.take();
+        held.child = Some(child);
+        drop(held);
+        if let Some(stdout) = stdout {
             for line in BufReader::new(stdout).split(b'\n') {
                 let line = line.map_err(|e| self.failed(Cause::Start(e)))?;
                 if !on_line(&String::from_utf8_lossy(&line)) {
@@ -253,7 +264,9 @@ impl Call {
                 }
             }
         }
-        end(&mut child);
+        if let Some(mut child) = listener.lock().child.take() {
+            end(&mut child);
+        }
         Ok(())
     }
 
@@ -271,6 +284,33 @@ impl Call {
                 Err(e) => return Err(self.failed(Cause::Start(e))),
             }
             pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The process of a [`Call::follow`], for whoever wants it to end.
+#[derive(Default)]
+pub struct Listener {
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    child: Option<Child>,
+    closed: bool,
+}
+
+impl Listener {
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the process, and lets no further one begin.
+    pub fn close(&self) {
+        let mut held = self.lock();
+        held.closed = true;
+        if let Some(mut child) = held.child.take() {
+            end(&mut child);
         }
     }
 }
@@ -449,11 +489,23 @@ mod tests {
     fn lines_are_followed_until_told_otherwise() {
         let mut seen = vec![];
         let call = sh("echo a; echo b; exec sleep 600");
-        call.follow(|line| {
+        call.follow(&Listener::default(), |line| {
             seen.push(line.to_owned());
             line != "b"
         })
         .unwrap();
         assert_eq!(seen, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_closed_listener_ends_its_process_and_begins_no_other() {
+        let listener = Listener::default();
+        let call = sh("echo a; exec sleep 600");
+        call.follow(&listener, |_| {
+            listener.close();
+            true
+        })
+        .unwrap();
+        sh("exit 1").follow(&listener, |_| panic!()).unwrap();
     }
 }

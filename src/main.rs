@@ -135,12 +135,13 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
             config.outcomes.clone(),
             repos,
         )),
-        runtime: runtime(&config, &state),
+        runtime: Arc::new(runtime(&config, &state)),
         agent,
         state,
         keep_logs: config.keep_logs,
         redactor,
         how,
+        leaving: Arc::new(AtomicBool::new(false)),
     };
     let ended = run(setup);
     drop(held);
@@ -152,34 +153,36 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
 fn run(setup: Setup) -> ExitCode {
     let (events, listener) = mpsc::channel();
     let (end, ended) = mpsc::channel();
-    if let Err(e) = listen(events.clone(), end.clone()) {
+    let runtime = Arc::clone(&setup.runtime);
+    if let Err(e) = listen(&setup.leaving, events.clone(), end.clone()) {
         logs::say(&format!("cannot listen to signals: {e}"));
         return ExitCode::FAILURE;
     }
     let orchestrator = Orchestrator::new(setup, listener, events);
     thread::spawn(move || end.send(Some(orchestrator.run())));
-    let code = match ended.recv() {
-        Ok(Some(ended)) => Some(ended),
+    let ended = match ended.recv() {
         // A signal: what is in hand may still come to its end.
         Ok(None) => {
             let _ = ended.recv_timeout(LEAVE);
-            return ExitCode::SUCCESS;
+            ExitCode::SUCCESS
         }
-        Err(_) => None,
+        Ok(Some(Ended::Well)) => ExitCode::SUCCESS,
+        Ok(Some(Ended::Badly)) | Err(_) => ExitCode::FAILURE,
     };
-    match code {
-        Some(Ended::Well) => ExitCode::SUCCESS,
-        Some(Ended::Badly) | None => ExitCode::FAILURE,
-    }
+    runtime.close();
+    ended
 }
 
 /// The first signal asks the loop to leave; a second one ends the program at
 /// once, with 128 and its number.
-fn listen(events: mpsc::Sender<Event>, end: mpsc::Sender<Option<Ended>>) -> std::io::Result<()> {
-    let asked = Arc::new(AtomicBool::new(false));
+fn listen(
+    leaving: &Arc<AtomicBool>,
+    events: mpsc::Sender<Event>,
+    end: mpsc::Sender<Option<Ended>>,
+) -> std::io::Result<()> {
     for signal in [SIGTERM, SIGINT] {
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
-        flag::register(signal, Arc::clone(&asked))?;
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(leaving))?;
+        flag::register(signal, Arc::clone(leaving))?;
     }
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::spawn(move || {

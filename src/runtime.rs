@@ -88,6 +88,16 @@ impl Runtime {
         }
     }
 
+    /// The secrets that a run was given by an orchestrator before this one, as
+    /// far as they can still be known.
+    #[must_use]
+    pub fn secrets(&self, run: &Run) -> Vec<(String, String)> {
+        match self {
+            Runtime::Docker(docker) => docker.secrets(run),
+            Runtime::Process(process) => process.secrets(run),
+        }
+    }
+
     /// Saves the log of an ended run and takes the run away.
     ///
     /// # Errors
@@ -105,6 +115,15 @@ impl Runtime {
         match self {
             Runtime::Docker(docker) => docker.watch(wake),
             Runtime::Process(process) => process.watch(wake),
+        }
+    }
+
+    /// Ends what listens for [`Runtime::watch`], so that nothing of ours is
+    /// left when the program ends.
+    pub fn close(&self) {
+        match self {
+            Runtime::Docker(docker) => docker.close(),
+            Runtime::Process(_) => {}
         }
     }
 

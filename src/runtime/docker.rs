@@ -17,9 +17,9 @@ use std::{
 
 use super::{Refused, TAIL, claim, process::files::StopFile};
 use crate::{
-    agent::{Spec, Value},
+    agent::{Spec, Value, is_secret},
     clock,
-    cmd::{Call, Cause, Failed},
+    cmd::{Call, Cause, Failed, Listener},
     core::{Removal, Run, Stamp, Stop},
     flags::PullPolicy,
     state::{self as files, StateDir},
@@ -47,6 +47,7 @@ pub struct Docker {
     /// Held by every `docker run`, so that a later start of ours waits until
     /// those of an earlier one are through.
     spawning: Mutex<Option<File>>,
+    listener: Listener,
     live: Mutex<bool>,
     more: Condvar,
     strangers: Mutex<BTreeSet<claim::Stranger>>,
@@ -61,6 +62,7 @@ impl Docker {
             state,
             start_timeout,
             spawning: Mutex::default(),
+            listener: Listener::default(),
             live: Mutex::default(),
             more: Condvar::new(),
             strangers: Mutex::default(),
@@ -262,6 +264,22 @@ impl Docker {
             .map_err(|e| e.to_string())
     }
 
+    /// What a container was given under names of secrets.
+    #[must_use]
+    pub fn secrets(&self, run: &Run) -> Vec<(String, String)> {
+        let answer = self.ask(words::environment(&run.uid)).unwrap_or_default();
+        let vars: Vec<String> = serde_json::from_str(&answer).unwrap_or_default();
+        let vars = vars.iter().filter_map(|var| var.split_once('='));
+        vars.filter(|(name, _)| is_secret(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// Ends the listening of [`Docker::watch`].
+    pub fn close(&self) {
+        self.listener.close();
+    }
+
     /// Saves the log of an ended container and removes it with its volumes.
     ///
     /// # Errors
@@ -316,7 +334,7 @@ impl Docker {
             let end = clock::now().plus(LISTEN).0 / 1000;
             let mut heard = true;
             let call = self.call(words::events(&self.settings.owner, end));
-            let listened = call.follow(|line| {
+            let listened = call.follow(&self.listener, |line| {
                 if words::is_end(line) {
                     heard = wake();
                 }

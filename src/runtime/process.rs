@@ -8,7 +8,7 @@ mod group;
 pub mod supervise;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::{self, TryLockError},
     io,
@@ -21,7 +21,7 @@ use std::{
 
 use super::{Refused, claim};
 use crate::{
-    agent::Spec,
+    agent::{Spec, is_secret},
     cmd,
     core::{Removal, Run, Stamp, State, Stop},
     state::{self, StateDir},
@@ -49,6 +49,9 @@ pub struct Process {
     live: Mutex<Vec<RunDir>>,
     more: Condvar,
     strangers: Mutex<BTreeSet<claim::Stranger>>,
+    /// By uid, of live runs as they were first seen: once an agent has ended,
+    /// nobody knows what it was given.
+    secrets: Mutex<BTreeMap<String, Vec<(String, String)>>>,
 }
 
 impl Process {
@@ -63,6 +66,7 @@ impl Process {
             live: Mutex::default(),
             more: Condvar::new(),
             strangers: Mutex::default(),
+            secrets: Mutex::default(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Process {
             match self.read(&name, &dir, now) {
                 Ok(Some(run)) => {
                     if run.is_live() {
+                        self.remember_secrets(&run, &dir);
                         live.push(dir);
                     }
                     runs.push(run);
@@ -309,6 +314,27 @@ impl Process {
         Ok(tail)
     }
 
+    fn remember_secrets(&self, run: &Run, dir: &RunDir) {
+        if lock(&self.secrets).contains_key(&run.uid) {
+            return;
+        }
+        if let Ok(Some(pid)) = dir.pid() {
+            let secrets = group::environment(&pid)
+                .into_iter()
+                .filter(|(name, _)| is_secret(name));
+            lock(&self.secrets).insert(run.uid.clone(), secrets.collect());
+        }
+    }
+
+    /// What its agent was given under names of secrets, if it was seen alive.
+    #[must_use]
+    pub fn secrets(&self, run: &Run) -> Vec<(String, String)> {
+        lock(&self.secrets)
+            .get(&run.uid)
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// Takes a run away, its log going to the saved ones. What is still there
     /// of it afterwards has no name any more.
     ///
@@ -339,6 +365,7 @@ impl Process {
                 }
             }
         }
+        lock(&self.secrets).remove(&run.uid);
         let gone = self.state.runs().join(format!("{HIDDEN}gone-{}", run.uid));
         fs::rename(&dir.0, &gone).map_err(failed)?;
         if let Err(e) = state::remove_dir(&gone) {

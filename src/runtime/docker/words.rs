@@ -142,6 +142,15 @@ pub fn inspect(ids: &[String]) -> Vec<String> {
     words
 }
 
+/// Prints the environment of a container as one JSON array.
+#[must_use]
+pub fn environment(id: &str) -> Vec<String> {
+    let format = "{{json .Config.Env}}";
+    ["inspect", "--type", "container", "--format", format, id]
+        .map(Into::into)
+        .into()
+}
+
 /// Prints a line when a container of this owner ends, until `end` (seconds
 /// since 1970).
 #[must_use]

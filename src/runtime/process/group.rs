@@ -35,6 +35,23 @@ pub fn lives(agent: &PidFile) -> bool {
     }
 }
 
+/// The environment of the agent's first process, as it was when it began.
+#[must_use]
+pub fn environment(agent: &PidFile) -> Vec<(String, String)> {
+    let bytes = match stat(&agent.pid.to_string()) {
+        Some(s) if s.start_ticks == agent.start_ticks => {
+            fs::read(format!("/proc/{}/environ", agent.pid)).unwrap_or_default()
+        }
+        _ => vec![],
+    };
+    let vars = bytes
+        .split(|b| *b == 0)
+        .filter_map(|var| std::str::from_utf8(var).ok());
+    let vars = vars.filter_map(|var| var.split_once('='));
+    vars.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Whether a process other than the first is left. Only looked at where nobody
 /// supervises, so that it may cost a walk through all processes.
 fn has_members(agent: &PidFile) -> bool {

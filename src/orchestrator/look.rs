@@ -1,0 +1,216 @@
+//! Taking in what there is to see: the source, the runtime, and what the core
+//! makes of both. Acts on nothing.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use log::{debug, error, info, warn};
+
+use super::{How, Orchestrator};
+use crate::{
+    agent::is_secret,
+    clock,
+    core::{Hold, Item, Note, Plan, Run, Sight, Stamp, Standing, State, Verdict},
+    source::Trouble,
+};
+
+/// How often old logs, and what an earlier start left behind, are looked for.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// One look at everything, with the verdicts on it.
+pub struct Picture {
+    /// The verdicts.
+    pub plan: Plan,
+    /// What they are on, in their order.
+    pub items: Arc<Vec<Item>>,
+    /// Likewise.
+    pub runs: Vec<Run>,
+}
+
+impl Orchestrator {
+    /// Everything there is to see, and what the core makes of it.
+    pub(super) fn look(&mut self) -> Picture {
+        let now = clock::now();
+        if now >= self.next_prune && self.how != How::DryRun {
+            self.next_prune = now.plus(PRUNE);
+            self.state.prune(now, self.keep_logs);
+            self.runtime.sweep();
+        }
+        if now >= self.next_poll {
+            self.poll(now);
+        }
+        let runs = self.list(now);
+        self.look_up_missing(now, runs.as_deref().unwrap_or_default());
+        let mut plan = self.decide(now, runs.as_deref());
+        if self.fresh_look(now, &plan) {
+            plan = self.decide(now, runs.as_deref());
+        }
+        let items = self.items.clone().unwrap_or_default();
+        let runs = runs.unwrap_or_default();
+        self.notices.tell(&plan, &items, &runs);
+        Picture { plan, items, runs }
+    }
+
+    fn poll(&mut self, now: Stamp) {
+        self.next_poll = now.plus(self.limits.interval);
+        match self.source.wanted(now) {
+            Ok(mut items) => {
+                self.tally.source.over();
+                self.tally.read = true;
+                if self.source_trouble.over() {
+                    info!("the items can be read again");
+                }
+                items.iter_mut().for_each(|item| self.admit(item));
+                debug!("{} items are wanted", items.len());
+                self.core.note(now, Note::Polled(&items));
+                self.items = Some(Arc::new(items));
+                self.standings.clear();
+            }
+            Err(trouble) => {
+                self.source_failed(now, &trouble);
+                self.tally.source.failed(self.next_poll);
+                if matches!(trouble, Trouble::Everything(_)) && !self.tally.read {
+                    // It was never there: another try would change nothing.
+                    self.tally.source.give_up();
+                }
+                self.items = None;
+            }
+        }
+    }
+
+    fn source_failed(&mut self, now: Stamp, trouble: &Trouble) {
+        self.tally.trouble = true;
+        if let Trouble::Later(_, Some(pause)) = trouble {
+            self.next_poll = self.next_poll.max(now.plus(*pause));
+        }
+        let why = trouble.to_string();
+        if self.source_trouble.is(&why) {
+            match (self.how, trouble) {
+                (How::Forever, Trouble::Later(..) | Trouble::Item(_)) => warn!("{why}"),
+                (How::Forever, Trouble::Everything(_)) => {
+                    warn!("{why}; nothing is started until that is mended");
+                }
+                _ => error!("{why}"),
+            }
+        }
+    }
+
+    /// What is not the source's to say: whether an agent can be given it.
+    fn admit(&self, item: &mut Item) {
+        if item.hold.is_none() {
+            item.hold = self.agent.unfit(item).map(Hold::Unfit);
+        }
+        let secrets = item.env.iter().filter(|(name, _)| is_secret(name));
+        self.hide(secrets.map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+
+    fn list(&mut self, now: Stamp) -> Option<Vec<Run>> {
+        match self.runtime.list(now) {
+            Ok(runs) => {
+                if self.runtime_trouble.over() {
+                    info!("the runs can be seen again");
+                }
+                self.tally.list.over();
+                self.core.note(now, Note::Listed(&runs));
+                Some(runs)
+            }
+            Err(why) => {
+                self.tally.trouble = true;
+                self.tally.list.failed(self.next_poll);
+                if self.runtime_trouble.is(&why) {
+                    error!("what runs is not known, so nothing is done: {why}");
+                }
+                None
+            }
+        }
+    }
+
+    /// Asks the source for the items of runs that it does not list: a poll
+    /// proves nothing about what is not in it.
+    fn look_up_missing(&mut self, now: Stamp, runs: &[Run]) {
+        let Some(items) = &self.items else { return };
+        let mut missing: BTreeSet<&str> = runs
+            .iter()
+            .filter(|run| !matches!(run.state, State::Told | State::Unborn))
+            .map(|run| run.source_id.as_str())
+            .filter(|id| !self.standings.contains_key(*id))
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for item in items.iter() {
+            missing.remove(item.source_id.as_str());
+        }
+        let missing: Vec<&str> = missing.into_iter().collect();
+        if missing.is_empty() {
+            return;
+        }
+        match self.source.look_up(now, &missing) {
+            Ok(standings) => {
+                for (id, mut standing) in standings {
+                    if let Standing::Wanted(item) = &mut standing {
+                        self.admit(item);
+                    }
+                    self.core.note(now, Note::LookedUp(&id, &standing));
+                    self.standings.insert(id, standing);
+                }
+            }
+            Err(trouble) => self.source_failed(now, &trouble),
+        }
+    }
+
+    /// Looks at the items once more that are about to be started, for the
+    /// last poll may be old. True if the plan has to be made anew.
+    fn fresh_look(&mut self, now: Stamp, plan: &Plan) -> bool {
+        let Some(items) = &self.items else {
+            return false;
+        };
+        let spawns = plan.items.iter().zip(items.iter());
+        let spawns = spawns.filter(|(verdict, _)| matches!(verdict, Verdict::Spawn(_)));
+        let ids: Vec<String> = spawns.map(|(_, item)| item.source_id.clone()).collect();
+        if ids.is_empty() {
+            return false;
+        }
+        let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut standings = match self.source.look_up(now, &asked) {
+            Ok(standings) => standings,
+            Err(trouble) => {
+                self.source_failed(now, &trouble);
+                self.items = None;
+                return true;
+            }
+        };
+        let mut items = Arc::unwrap_or_clone(self.items.take().unwrap_or_default());
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let before = items.len();
+        let mut changed = false;
+        items.retain_mut(|item| {
+            if !ids.contains(&item.source_id) {
+                return true;
+            }
+            let Some(Standing::Wanted(fresh)) = standings.remove(&item.source_id) else {
+                return false;
+            };
+            let mut fresh = *fresh;
+            self.admit(&mut fresh);
+            changed |= fresh != *item;
+            *item = fresh;
+            true
+        });
+        changed |= items.len() != before;
+        self.items = Some(Arc::new(items));
+        changed
+    }
+
+    fn decide(&self, now: Stamp, runs: Option<&[Run]>) -> Plan {
+        self.core.decide(
+            now,
+            &Sight {
+                items: self.items.as_ref().map(|items| items.as_slice()),
+                standings: &self.standings,
+                runs,
+                starting: &self.starting,
+                in_hand: &self.in_hand,
+            },
+        )
+    }
+}
