@@ -6,6 +6,7 @@
 pub mod claim;
 pub mod docker;
 pub mod process;
+mod stop;
 
 use std::path::PathBuf;
 

@@ -6,11 +6,13 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, ErrorKind::InvalidData, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use serde::de::DeserializeOwned;
 
 use crate::core::Stamp;
 
@@ -164,6 +166,21 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&new, path)
+}
+
+/// Reads a file of JSON; `None` if it is not there.
+///
+/// # Errors
+/// As the file system gives them, and [`io::ErrorKind::InvalidData`] if it
+/// holds something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).map_err(|e| io::Error::new(InvalidData, e))?,
+        )),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Removes a directory with all it holds, also what its owner made read-only,

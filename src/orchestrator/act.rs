@@ -23,6 +23,10 @@ const TAIL_LINES: usize = 50;
 /// Their bytes.
 const TAIL_BYTES: usize = 64 * 1024;
 
+/// What is done to a run, as a message says it.
+const STOP: &str = "stop it";
+const REMOVE: &str = "remove it";
+
 /// How an action that took its time went.
 pub enum Done {
     /// A spawn.
@@ -133,11 +137,11 @@ impl Orchestrator {
 
     fn stop(&mut self, run: &Run, stop: &Stop) {
         let stop = stop.clone();
-        self.action(run, "stop it", move |runtime, run| runtime.stop(run, &stop));
+        self.action(run, STOP, move |runtime, run| runtime.stop(run, &stop));
     }
 
     fn remove(&mut self, run: &Run, removal: Removal) {
-        self.action(run, "remove it", move |runtime, run| {
+        self.action(run, REMOVE, move |runtime, run| {
             runtime.remove(run, removal)
         });
     }
@@ -238,6 +242,9 @@ impl Orchestrator {
                 let subject = Subject::Run(run.uid.clone());
                 match result {
                     Ok(()) => {
+                        if what == REMOVE {
+                            self.started_here.remove(&run.name);
+                        }
                         self.core.note(clock::now(), Note::Done(&subject));
                         self.tally.went_well(&subject);
                     }

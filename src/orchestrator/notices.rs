@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use log::{Level, debug, info, log};
+use log::{Level, log};
 
 use crate::core::{End, Item, Keeping, Plan, Run, Verdict, Waiting};
 
@@ -76,10 +76,17 @@ impl Notices {
         }
         self.said = said;
         if waiting != self.waiting {
-            match waiting {
-                0 => debug!("no item waits for an agent to end"),
-                n => info!("{n} more wait for one of {} agents to end", plan.live),
-            }
+            // The first time it is news; then it changes with every start.
+            let level = if self.waiting == 0 {
+                Level::Info
+            } else {
+                Level::Debug
+            };
+            log!(
+                level,
+                "{waiting} items wait for a free slot, {} agents run",
+                plan.live
+            );
             self.waiting = waiting;
         }
     }

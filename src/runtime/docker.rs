@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Refused, TAIL, claim, process::files::StopFile};
+use super::{Refused, TAIL, claim, stop::StopFile};
 use crate::{
     agent::{Spec, Value, is_secret},
     clock,

@@ -19,14 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Refused, claim};
+use super::{Refused, claim, stop::StopFile};
 use crate::{
     agent::{Spec, is_secret},
     cmd,
     core::{Removal, Run, Stamp, State, Stop},
     state::{self, StateDir},
 };
-use files::{ExitFile, PidFile, RunDir, RunFile, StopFile, stamp};
+use files::{ExitFile, PidFile, RunDir, RunFile, stamp};
 
 /// How long an agent has to end after SIGTERM.
 const TERM: Duration = Duration::from_secs(10);
@@ -100,15 +100,19 @@ impl Process {
             }
             let dir = RunDir(entry.path());
             match self.read(&name, &dir, now) {
-                Ok(Some(run)) => {
+                Ok(Ok(run)) => {
                     if run.is_live() {
                         self.remember_secrets(&run, &dir);
                         live.push(dir);
                     }
                     runs.push(run);
                 }
-                Ok(None) => {}
-                Err(why) => self.stranger(claim::Stranger { name, why }),
+                Ok(Err(Some(why))) => self.stranger(claim::Stranger { name, why }),
+                Ok(Err(None)) => {}
+                // Taken away while it was looked at.
+                Err(_) if !dir.0.exists() => {}
+                // A run that is not seen would be started again.
+                Err(e) => return Err(format!("cannot read {}: {e}", dir.0.display())),
             }
         }
         *lock(&self.live) = live;
@@ -116,30 +120,38 @@ impl Process {
         Ok(runs)
     }
 
-    /// One run; `None` if it is another owner's, or gone by now.
-    fn read(&self, name: &str, dir: &RunDir, now: Stamp) -> Result<Option<Run>, String> {
-        let odd = |e: io::Error| format!("its directory cannot be read: {e}");
-        let Some(file) = dir.run().map_err(odd)? else {
+    /// One run. If it is none of ours: why, unless it is plainly another
+    /// owner's.
+    fn read(
+        &self,
+        name: &str,
+        dir: &RunDir,
+        now: Stamp,
+    ) -> io::Result<Result<Run, Option<String>>> {
+        let file = match dir.run() {
+            Ok(Some(file)) => file,
             // Made by nobody of us: ours get their name with everything inside.
-            return if dir.0.is_dir() {
-                Err("it has no run.json".to_owned())
-            } else {
-                Ok(None)
-            };
+            Ok(None) => return Ok(Err(dir.0.exists().then(|| "it has no run.json".to_owned()))),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                return Ok(Err(Some(format!("its run.json cannot be read: {e}"))));
+            }
+            Err(e) => return Err(e),
         };
         if file
             .labels
             .get(crate::agent::OWNER)
             .is_some_and(|owner| *owner != self.owner)
         {
-            return Ok(None);
+            return Ok(Err(None));
         }
         let label = |key: &str| file.labels.get(key).map(String::as_str);
-        let mut run =
-            claim::read(&self.owner, name, &file.uid, label).map_err(|stranger| stranger.why)?;
+        let mut run = match claim::read(&self.owner, name, &file.uid, label) {
+            Ok(run) => run,
+            Err(stranger) => return Ok(Err(Some(stranger.why))),
+        };
         run.stop = StopFile::read(&dir.part("stop"));
-        run.state = self.state_of(dir, stamp(&file.created), now).map_err(odd)?;
-        Ok(Some(run))
+        run.state = self.state_of(dir, stamp(&file.created), now)?;
+        Ok(Ok(run))
     }
 
     fn state_of(&self, dir: &RunDir, created: Stamp, now: Stamp) -> io::Result<State> {
@@ -149,7 +161,7 @@ impl Process {
         if is_locked(dir)? {
             return Ok(match dir.pid()? {
                 Some(pid) => State::Running {
-                    since: stamp(&pid.started),
+                    since: stamp(&pid.started).max(created),
                     orphaned: false,
                 },
                 None => State::Pending {
@@ -180,8 +192,9 @@ impl Process {
             why,
         };
         if !self.dry_run {
-            // Written down, so that this is when it ended from now on.
-            dir.write("exit", &exit)?;
+            // So that this is when it ended from now on. On a full disk it is
+            // written later.
+            let _ = dir.write("exit", &exit);
         }
         ended(dir, &exit)
     }

@@ -18,15 +18,12 @@ use std::{
     fs::{self, File},
     io,
     os::unix::ffi::OsStringExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    core::{Stamp, Stop, StopCause},
-    state,
-};
+use crate::{core::Stamp, state};
 
 /// `run.json`
 #[derive(Debug, Deserialize, Serialize)]
@@ -63,47 +60,6 @@ pub struct ExitFile {
     pub why: Option<String>,
 }
 
-/// `stop`, and the notes in `stops/` of the state directory.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct StopFile {
-    cause: String,
-    why: String,
-    at: String,
-}
-
-impl StopFile {
-    /// What is written of a stop.
-    #[must_use]
-    pub fn of(stop: &Stop) -> StopFile {
-        let cause = stop.cause.word().to_owned();
-        StopFile {
-            cause,
-            why: stop.why.clone(),
-            at: stop.at.to_string(),
-        }
-    }
-
-    /// The stop it was made of; `None` if it holds something else.
-    #[must_use]
-    pub fn to_stop(&self) -> Option<Stop> {
-        let cause = StopCause::of(&self.cause)?;
-        Some(Stop {
-            cause,
-            why: self.why.clone(),
-            at: self.at.parse().ok()?,
-        })
-    }
-
-    /// Reads such a file; whatever is wrong with it, the note is lost.
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Stop> {
-        read::<StopFile>(path)
-            .ok()
-            .flatten()
-            .and_then(|file| file.to_stop())
-    }
-}
-
 /// The directory of one run.
 #[derive(Clone, Debug)]
 pub struct RunDir(pub PathBuf);
@@ -120,23 +76,33 @@ impl RunDir {
     /// # Errors
     /// If the file is there and cannot be read as what it should be.
     pub fn run(&self) -> io::Result<Option<RunFile>> {
-        read(&self.part("run.json"))
+        state::read_json(&self.part("run.json"))
     }
 
-    /// The process of the agent, if it was ever started.
+    /// The process of the agent, if it was ever started. Agents can write
+    /// here: nonsense is a process that is not there.
     ///
     /// # Errors
-    /// As [`RunDir::run`].
+    /// If the file is there and cannot be read.
     pub fn pid(&self) -> io::Result<Option<PidFile>> {
-        read(&self.part("pid"))
+        or_nonsense(state::read_json(&self.part("pid")), || PidFile {
+            pid: 0,
+            start_ticks: 0,
+            boot_id: String::new(),
+            started: String::new(),
+        })
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has. Nonsense is an end as well.
     ///
     /// # Errors
-    /// As [`RunDir::run`].
+    /// As [`RunDir::pid`].
     pub fn exit(&self) -> io::Result<Option<ExitFile>> {
-        read(&self.part("exit"))
+        or_nonsense(state::read_json(&self.part("exit")), || ExitFile {
+            exit_code: None,
+            at: String::new(),
+            why: Some("how it ended cannot be read".to_owned()),
+        })
     }
 
     /// Writes one of the JSON files, safe on disk and all at once.
@@ -182,11 +148,10 @@ impl RunDir {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+fn or_nonsense<T>(read: io::Result<Option<T>>, it: impl Fn() -> T) -> io::Result<Option<T>> {
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(Some(it())),
+        other => other,
     }
 }
 
