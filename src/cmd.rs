@@ -81,13 +81,21 @@ impl fmt::Display for Failed {
             Cause::Held => write!(f, "`{}` ended, but its output stays open", self.what),
             Cause::Status { status, stderr, .. } => {
                 write!(f, "`{}` failed with {}", self.what, told(*status))?;
-                match stderr.trim() {
-                    "" => Ok(()),
+                match message(stderr) {
+                    stderr if stderr.is_empty() => Ok(()),
                     stderr => write!(f, ": {stderr}"),
                 }
             }
         }
     }
+}
+
+/// What a program wrote on its way out, in one line, without the advice to
+/// look at its own help.
+fn message(stderr: &str) -> String {
+    let lines = stderr.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.contains("--help'"));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 fn told(status: ExitStatus) -> String {

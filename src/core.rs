@@ -557,6 +557,12 @@ impl Run {
         matches!(self.state, State::Pending { .. } | State::Running { .. })
     }
 
+    /// Whether its agent ever ran: what is only pending may come to nothing.
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        !matches!(self.state, State::Pending { .. } | State::Unborn)
+    }
+
     /// What tells it from every other run.
     #[must_use]
     pub fn run_id(&self) -> RunId {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Item, Limits, Past, Run, Stamp, Standing, State};
+use super::{Item, Limits, Past, Run, Stamp, Standing};
 
 /// The first pause after an action that failed; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ impl Memory {
                 let items: BTreeSet<&str> = runs.iter().map(|r| r.source_id.as_str()).collect();
                 // Refused, and there after all: it took effect, or somebody else
                 // of this owner was faster.
-                for run in runs.iter().filter(|r| r.state != State::Unborn) {
+                for run in runs.iter().filter(|run| run.was_started()) {
                     if let Some(refusal) = self.refused.get_mut(&run.source_id) {
                         refusal.failed.retain(|past| past.attempt > run.attempt);
                         refusal.now.take_if(|now| now.attempt <= run.attempt);

@@ -10,8 +10,14 @@ use crate::core::{End, Item, Keeping, Plan, Run, Verdict, Waiting};
 /// What was said last, by what it was said of.
 #[derive(Default)]
 pub struct Notices {
-    said: BTreeMap<String, String>,
+    said: BTreeMap<String, Said>,
     waiting: usize,
+}
+
+/// The last words on one subject.
+struct Said {
+    words: String,
+    refusal: bool,
 }
 
 /// How loudly something is said; `None` for what another line says already.
@@ -45,36 +51,27 @@ fn level(verdict: &Verdict) -> Option<Level> {
 impl Notices {
     /// Says what has changed in this plan.
     pub fn tell(&mut self, plan: &Plan, items: &[Item], runs: &[Run]) {
-        let mut said = BTreeMap::new();
-        for (verdict, run) in plan.runs.iter().zip(runs) {
-            let Some(level) = level(verdict) else {
-                continue;
-            };
-            let (key, words) = (format!("run {}", run.uid), verdict.to_string());
-            if self.said.get(&key) != Some(&words) {
-                log!(level, ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
-                    "{words}");
-            }
-            said.insert(key, words);
-        }
+        let mut before = std::mem::take(&mut self.said);
         let mut waiting = 0;
+        for (verdict, run) in plan.runs.iter().zip(runs) {
+            if let Some(level) = self.news(format!("run {}", run.uid), verdict, &mut before) {
+                log!(level, ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
+                    "{verdict}");
+            }
+        }
         for (verdict, item) in plan.items.iter().zip(items) {
             waiting += usize::from(matches!(verdict, Verdict::Wait(Waiting::Slot { .. })));
-            let Some(level) = level(verdict) else {
+            let key = format!("item {}", item.source_id);
+            let Some(level) = self.news(key, verdict, &mut before) else {
                 continue;
             };
-            let (key, words) = (format!("item {}", item.source_id), verdict.to_string());
-            if self.said.get(&key) != Some(&words) {
-                if let Verdict::Spawn(new) = verdict {
-                    log!(level, ticket_id = item.id, job_name = new.name,
-                        attempt = new.attempt; "{words}");
-                } else {
-                    log!(level, ticket_id = item.id; "{words}");
-                }
+            if let Verdict::Spawn(new) = verdict {
+                log!(level, ticket_id = item.id, job_name = new.name, attempt = new.attempt;
+                    "{verdict}");
+            } else {
+                log!(level, ticket_id = item.id; "{verdict}");
             }
-            said.insert(key, words);
         }
-        self.said = said;
         if waiting != self.waiting {
             // The first time it is news; then it changes with every start.
             let level = if self.waiting == 0 {
@@ -89,6 +86,29 @@ impl Notices {
             );
             self.waiting = waiting;
         }
+    }
+
+    /// How loudly to say it, if it is news.
+    fn news(
+        &mut self,
+        key: String,
+        verdict: &Verdict,
+        before: &mut BTreeMap<String, Said>,
+    ) -> Option<Level> {
+        let last = before.remove(&key);
+        // What is refused is tried again and again: neither the tries nor the
+        // same answer are news.
+        let refused = last.as_ref().is_some_and(|said| said.refusal);
+        let level = level(verdict);
+        if level.is_none() || (refused && matches!(verdict, Verdict::Spawn(_))) {
+            self.said.extend(last.map(|said| (key, said)));
+            return None;
+        }
+        let words = verdict.to_string();
+        let news = last.is_none_or(|said| said.words != words);
+        let refusal = matches!(verdict, Verdict::Wait(Waiting::Refused { .. }));
+        self.said.insert(key, Said { words, refusal });
+        level.filter(|_| news)
     }
 }
 

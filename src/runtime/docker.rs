@@ -20,7 +20,7 @@ use crate::{
     agent::{Spec, Value, is_secret},
     clock,
     cmd::{Call, Cause, Failed, Listener},
-    core::{Removal, Run, Stamp, Stop},
+    core::{Removal, Run, Stamp, State, Stop},
     flags::PullPolicy,
     state::{self as files, StateDir},
 };
@@ -200,20 +200,29 @@ impl Docker {
         let found = self.ask(words::find(&spec.name)).map_err(everything)?;
         let ids: Vec<String> = found.lines().map(|id| id.trim().to_owned()).collect();
         let there = self.inspect(&ids, Stamp(0)).map_err(Refused::Everything)?;
-        if let Some(container) = there.first() {
-            return if words::is_same(spec, &container.labels) {
-                // It took effect; what it came to is seen when it is listed.
-                Ok(())
-            } else {
+        match there.first() {
+            None => {}
+            Some(container) if !words::is_same(spec, &container.labels) => {
                 let why = format!("a container {} is there and not a run of ours", spec.name);
-                Err(Refused::Item(why))
-            };
+                return Err(Refused::Item(why));
+            }
+            Some(container) => return self.after_all(container, failed),
         }
         match self.ask(words::check(&self.settings, spec)) {
             Ok(_) => Err(Refused::Item(failed.to_string())),
             // Not this run's fault: the options are the same for all.
             Err(e) => Err(Refused::Everything(e.to_string())),
         }
+    }
+
+    /// The container is there and ours. What it came to is seen when it is
+    /// listed, unless it was only created: nobody is left to start it.
+    fn after_all(&self, container: &state::Container, failed: &Failed) -> Result<(), Refused> {
+        let created = matches!(container.state, State::Pending { .. });
+        if created && self.ask(words::remove(&container.id)).is_ok() {
+            return Err(Refused::Item(failed.to_string()));
+        }
+        Ok(())
     }
 
     /// A `docker run` that outlived a killed orchestrator may still create its
@@ -295,8 +304,7 @@ impl Docker {
             }
             Removal::Unborn => {}
         }
-        let words = ["rm", "--volumes", &run.uid].map(String::from).into();
-        if let Err(failed) = self.ask(words) {
+        if let Err(failed) = self.ask(words::remove(&run.uid)) {
             let id = format!("id={}", run.uid);
             let words = ["ps", "--all", "--quiet", "--no-trunc", "--filter", &id];
             let left = self

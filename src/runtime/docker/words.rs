@@ -131,7 +131,7 @@ pub fn find(name: &str) -> Vec<String> {
 #[must_use]
 pub fn inspect(ids: &[String]) -> Vec<String> {
     const FORMAT: &str = concat!(
-        r#"{"Id":{{json .Id}},"Name":{{json .Name}},"Created":{{json .Created}},"#,
+        r#"{"Id":{{json .ID}},"Name":{{json .Name}},"Created":{{json .Created}},"#,
         r#""State":{{json .State}},"Labels":{{json .Config.Labels}},"#,
         r#""Memory":{{json .HostConfig.Memory}}}"#
     );
@@ -140,6 +140,12 @@ pub fn inspect(ids: &[String]) -> Vec<String> {
         .into();
     words.extend_from_slice(ids);
     words
+}
+
+/// Removes a container that does not run, with the volumes that are its own.
+#[must_use]
+pub fn remove(id: &str) -> Vec<String> {
+    ["rm", "--volumes", id].map(Into::into).into()
 }
 
 /// Prints the environment of a container as one JSON array.
