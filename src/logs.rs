@@ -53,18 +53,20 @@ fn text(record: &Record<'_>, redactor: &RwLock<Redactor>) -> String {
     line
 }
 
+/// In the order in which people read it.
 fn json(record: &Record<'_>, redactor: &RwLock<Redactor>) -> String {
-    let mut line = serde_json::Map::new();
-    let mut set = |name: &str, value: serde_json::Value| line.insert(name.to_owned(), value);
-    set("ts", clock::now().to_string().into());
-    set("level", record.level().as_str().to_lowercase().into());
-    set("component", component(record).into());
-    set("msg", clean(&record.args().to_string(), redactor).into());
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let level = record.level().as_str().to_lowercase();
+    let mut line = format!("{{\"ts\":{}", text(&clock::now().to_string()));
+    let mut set = |name: &str, value: String| line += &format!(",{}:{value}", text(name));
+    set("level", text(&level));
+    set("component", text(component(record)));
+    set("msg", text(&clean(&record.args().to_string(), redactor)));
     for (name, value) in fields(record, redactor) {
-        let number = value.parse::<u32>().ok().filter(|_| name == "attempt");
-        set(&name, number.map_or(value.into(), Into::into));
+        let number = name == "attempt" && value.parse::<u32>().is_ok();
+        set(&name, if number { value } else { text(&value) });
     }
-    serde_json::Value::Object(line).to_string()
+    line + "}"
 }
 
 /// The innermost folder of the module that speaks, which people know it by.

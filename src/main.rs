@@ -14,7 +14,7 @@ use std::{
 
 use recac_orchestrator::{
     agent::{Agent, Place},
-    core::Limits,
+    core::{Limits, spell},
     flags::{self, Asked, Config, Mode},
     logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
@@ -128,6 +128,9 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
             Err(refused) => return locked(&refused),
         },
     };
+    if how == How::Forever {
+        greet(&config, &root);
+    }
     let setup = Setup {
         limits: limits(&config),
         source: Source::File(File::new(
@@ -193,6 +196,23 @@ fn listen(
         }
     });
     Ok(())
+}
+
+/// What somebody who looks at the log wants to know first.
+fn greet(config: &Config, state: &Path) {
+    log::info!(
+        "orchestrator {}: items of {} every {}, at most {} agents as {}, owner {}, state in {}",
+        env!("CARGO_PKG_VERSION"),
+        config.work_file.display(),
+        spell(config.interval),
+        config.max_agents,
+        match config.mode {
+            Mode::Local => "containers",
+            Mode::Process => "processes",
+        },
+        config.owner,
+        state.display()
+    );
 }
 
 fn locked(refused: &state::Refused) -> ExitCode {

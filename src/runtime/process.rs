@@ -45,13 +45,20 @@ pub struct Process {
     dry_run: bool,
     /// Supervisors we started ourselves, to be waited for when they end.
     children: Mutex<Vec<Child>>,
-    /// Directories of the runs that lived when last listed.
-    live: Mutex<Vec<RunDir>>,
+    /// The runs that lived when last listed.
+    live: Mutex<Vec<Live>>,
     more: Condvar,
     strangers: Mutex<BTreeSet<claim::Stranger>>,
     /// By uid, of live runs as they were first seen: once an agent has ended,
     /// nobody knows what it was given.
     secrets: Mutex<BTreeMap<String, Vec<(String, String)>>>,
+}
+
+/// A run to be watched.
+struct Live {
+    dir: RunDir,
+    /// Its agent had not been started.
+    pending: bool,
 }
 
 impl Process {
@@ -103,7 +110,8 @@ impl Process {
                 Ok(Ok(run)) => {
                     if run.is_live() {
                         self.remember_secrets(&run, &dir);
-                        live.push(dir);
+                        let pending = matches!(run.state, State::Pending { .. });
+                        live.push(Live { dir, pending });
                     }
                     runs.push(run);
                 }
@@ -410,20 +418,25 @@ impl Process {
         }
     }
 
-    /// Calls `wake` when a run has ended since it was last listed. Returns
-    /// when `wake` says false.
+    /// Calls `wake` when a run has started or ended since it was last listed.
+    /// Returns when `wake` says false.
     pub fn watch(&self, wake: impl Fn() -> bool) {
         loop {
             let mut live = lock(&self.live);
             while live.is_empty() {
                 live = self.more.wait(live).unwrap_or_else(PoisonError::into_inner);
             }
-            let before = live.len();
+            let mut changed = false;
             // Once is enough for each.
-            live.retain(|dir| !dir.part("exit").exists() && is_locked(dir).unwrap_or(false));
-            let ended = live.len() < before;
+            live.retain_mut(|run| {
+                let started = run.pending && run.dir.part("pid").exists();
+                run.pending &= !started;
+                let ended = run.dir.part("exit").exists() || !is_locked(&run.dir).unwrap_or(false);
+                changed |= started || ended;
+                !ended
+            });
             drop(live);
-            if ended && !wake() {
+            if changed && !wake() {
                 return;
             }
             thread::sleep(WATCH);
