@@ -90,11 +90,12 @@ impl fmt::Display for Failed {
     }
 }
 
-/// What a program wrote on its way out, in one line, without the advice to
-/// look at its own help.
+/// What a program wrote on its way out, in one line, without its own help and
+/// the advice to look at it.
 fn message(stderr: &str) -> String {
     let lines = stderr.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.is_empty() && !line.contains("--help'"));
+    let help = |line: &str| line.starts_with("Usage:") || line.contains("--help'");
+    let lines = lines.filter(|line| !line.is_empty() && !help(line));
     lines.collect::<Vec<_>>().join("; ")
 }
 

@@ -97,7 +97,7 @@ impl Docker {
         for _ in 0..3 {
             let ids = self
                 .ask(words::list(&self.settings.owner))
-                .map_err(|e| e.to_string())?;
+                .map_err(|e| advised(&e))?;
             let ids: Vec<String> = ids.lines().map(|id| id.trim().to_owned()).collect();
             let containers = self.inspect(&ids, now)?;
             if ids.iter().all(|id| containers.iter().any(|c| c.id == *id)) {
@@ -211,7 +211,9 @@ impl Docker {
         match self.ask(words::check(&self.settings, spec)) {
             Ok(_) => Err(Refused::Item(failed.to_string())),
             // Not this run's fault: the options are the same for all.
-            Err(e) => Err(Refused::Everything(e.to_string())),
+            Err(e) => Err(Refused::Everything(format!(
+                "docker does not take its options (see --docker-arg): {e}"
+            ))),
         }
     }
 
@@ -355,6 +357,19 @@ impl Docker {
             if listened.is_err() || clock::now().0 / 1000 < end {
                 thread::sleep(LISTEN_AGAIN);
             }
+        }
+    }
+}
+
+/// The error, with the way out where docker is not there at all.
+fn advised(failed: &Failed) -> String {
+    match failed.cause {
+        Cause::Start(_) => format!(
+            "{failed}; install docker, name its client with --docker-binary, or do without by \
+             --mode process"
+        ),
+        Cause::TooLong(_) | Cause::TooMuch(_) | Cause::Held | Cause::Status { .. } => {
+            failed.to_string()
         }
     }
 }
