@@ -57,6 +57,7 @@ pub struct Process {
 /// A run to be watched.
 struct Live {
     dir: RunDir,
+    uid: String,
     /// Its agent had not been started.
     pending: bool,
 }
@@ -109,9 +110,9 @@ impl Process {
             match self.read(&name, &dir, now) {
                 Ok(Ok(run)) => {
                     if run.is_live() {
-                        self.remember_secrets(&run, &dir);
                         let pending = matches!(run.state, State::Pending { .. });
-                        live.push(Live { dir, pending });
+                        let uid = run.uid.clone();
+                        live.push(Live { dir, uid, pending });
                     }
                     runs.push(run);
                 }
@@ -335,15 +336,15 @@ impl Process {
         Ok(tail)
     }
 
-    fn remember_secrets(&self, run: &Run, dir: &RunDir) {
-        if lock(&self.secrets).contains_key(&run.uid) {
+    fn remember_secrets(&self, run: &Live) {
+        let mut known = lock(&self.secrets);
+        if known.contains_key(&run.uid) {
             return;
         }
-        if let Ok(Some(pid)) = dir.pid() {
-            let secrets = group::environment(&pid)
-                .into_iter()
-                .filter(|(name, _)| is_secret(name));
-            lock(&self.secrets).insert(run.uid.clone(), secrets.collect());
+        if let Ok(Some(pid)) = run.dir.pid() {
+            let secrets = group::environment(&pid).into_iter();
+            let secrets = secrets.filter(|(name, _)| is_secret(name)).collect();
+            known.insert(run.uid.clone(), secrets);
         }
     }
 
@@ -429,6 +430,7 @@ impl Process {
             let mut changed = false;
             // Once is enough for each.
             live.retain_mut(|run| {
+                self.remember_secrets(run);
                 let started = run.pending && run.dir.part("pid").exists();
                 run.pending &= !started;
                 let ended = run.dir.part("exit").exists() || !is_locked(&run.dir).unwrap_or(false);
