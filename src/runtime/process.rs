@@ -379,10 +379,13 @@ impl Process {
             }
             Removal::Unborn => {}
             Removal::Told | Removal::Superseded => {
-                let saved = state::create_dir(&self.state.logs()).and_then(|()| {
-                    fs::rename(dir.part("log"), self.state.log(&run.name, &run.uid))
-                });
-                if let Err(e) = saved {
+                let log = self.state.log(&run.name, &run.uid);
+                let saved = state::create_dir(&self.state.logs())
+                    .and_then(|()| fs::rename(dir.part("log"), &log));
+                // Whoever began this removal may have died behind that step.
+                if let Err(e) = saved
+                    && !log.exists()
+                {
                     log::warn!(ticket_id = run.item_id, job_name = run.name; "its log is lost: {e}");
                 }
             }
