@@ -409,15 +409,21 @@ impl Process {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let dir = RunDir(entry.path());
-            let left = if name.starts_with(".new-") {
-                // Another owner's may be in the making: then it is locked, or
-                // so young that the lock is not there yet.
-                matches!(is_locked(&dir), Ok(false))
-            } else {
-                name.starts_with(".gone-")
-            };
-            if left {
+            if name.starts_with(".gone-") {
                 let _ = state::remove_dir(&dir.0);
+            } else if name.starts_with(".new-") {
+                match dir.lock() {
+                    // Another owner's may be in the making: then it is locked.
+                    // From here on it cannot be any more.
+                    Ok(lock) if lock.try_lock().is_ok() => {
+                        let _ = state::remove_dir(&dir.0);
+                    }
+                    Ok(_) => {}
+                    // Empty, or it stays: the lock is the first thing inside.
+                    Err(_) => {
+                        let _ = fs::remove_dir(&dir.0);
+                    }
+                }
             }
         }
     }
