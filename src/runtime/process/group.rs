@@ -28,9 +28,12 @@ pub fn lives(agent: &PidFile) -> bool {
         return false;
     }
     match stat(&agent.pid.to_string()) {
+        // The number is another's by now, so nobody is left in the group: as
+        // long as somebody is, it is not given anew.
+        Some(s) if s.start_ticks != agent.start_ticks => false,
         // Not yet waited for by whoever inherited it, but at its end.
         Some(s) if matches!(s.state, b'Z' | b'X') => has_members(agent),
-        Some(s) => s.start_ticks == agent.start_ticks,
+        Some(_) => true,
         None => has_members(agent),
     }
 }
