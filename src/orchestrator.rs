@@ -236,6 +236,12 @@ impl Orchestrator {
                 self.done(done);
             }
         }
+        self.is_leaving()
+    }
+
+    /// Whether nothing more is to be begun. Takes in no event: one that comes
+    /// while a plan is carried out has to wake the next wait.
+    fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::SeqCst)
     }
 

@@ -57,7 +57,7 @@ impl Orchestrator {
     /// Begins everything the plan asks for.
     pub(super) fn act(&mut self, picture: &Picture) {
         for (verdict, run) in picture.plan.runs.iter().zip(&picture.runs) {
-            if self.told_to_leave() {
+            if self.is_leaving() {
                 return;
             }
             match verdict {
@@ -73,7 +73,7 @@ impl Orchestrator {
             }
         }
         for (verdict, item) in picture.plan.items.iter().zip(picture.items.iter()) {
-            if self.told_to_leave() {
+            if self.is_leaving() {
                 return;
             }
             match verdict {
