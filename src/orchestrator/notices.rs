@@ -11,7 +11,8 @@ use crate::core::{End, Item, Keeping, Plan, Run, Verdict, Waiting};
 #[derive(Default)]
 pub struct Notices {
     said: BTreeMap<String, Said>,
-    waiting: usize,
+    /// How many wait for a slot, and how many slots there are.
+    waiting: Option<(usize, usize)>,
 }
 
 /// The last words on one subject.
@@ -52,7 +53,7 @@ impl Notices {
     /// Says what has changed in this plan.
     pub fn tell(&mut self, plan: &Plan, items: &[Item], runs: &[Run]) {
         let mut before = std::mem::take(&mut self.said);
-        let mut waiting = 0;
+        let mut waiting = None;
         for (verdict, run) in plan.runs.iter().zip(runs) {
             if let Some(level) = self.news(format!("run {}", run.uid), verdict, &mut before) {
                 log!(level, ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
@@ -60,7 +61,10 @@ impl Notices {
             }
         }
         for (verdict, item) in plan.items.iter().zip(items) {
-            waiting += usize::from(matches!(verdict, Verdict::Wait(Waiting::Slot { .. })));
+            if let Verdict::Wait(Waiting::Slot { max, .. }) = verdict {
+                let (count, _) = waiting.unwrap_or_default();
+                waiting = Some((count + 1, *max));
+            }
             let key = format!("item {}", item.source_id);
             let Some(level) = self.news(key, verdict, &mut before) else {
                 continue;
@@ -74,16 +78,18 @@ impl Notices {
         }
         if waiting != self.waiting {
             // The first time it is news; then it changes with every start.
-            let level = if self.waiting == 0 {
-                Level::Info
-            } else {
-                Level::Debug
+            let level = match self.waiting {
+                None => Level::Info,
+                Some(_) => Level::Debug,
             };
-            log!(
-                level,
-                "{waiting} items wait for a free slot, {} agents run",
-                plan.live
-            );
+            match waiting {
+                None => log!(level, "no item waits for an agent to end"),
+                Some((n, 0)) => log!(
+                    level,
+                    "{n} wait, and with --max-agents 0 no agent is started"
+                ),
+                Some((n, max)) => log!(level, "{n} more wait for one of {max} agents to end"),
+            }
             self.waiting = waiting;
         }
     }

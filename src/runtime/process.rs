@@ -11,7 +11,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::{self, TryLockError},
-    io,
+    io::{
+        self,
+        ErrorKind::{InvalidData, NotADirectory},
+    },
     path::PathBuf,
     process::Child,
     sync::{Condvar, Mutex, PoisonError},
@@ -141,7 +144,8 @@ impl Process {
             Ok(Some(file)) => file,
             // Made by nobody of us: ours get their name with everything inside.
             Ok(None) => return Ok(Err(dir.0.exists().then(|| "it has no run.json".to_owned()))),
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            // What we write is whole from its first moment.
+            Err(e) if [InvalidData, NotADirectory].contains(&e.kind()) => {
                 return Ok(Err(Some(format!("its run.json cannot be read: {e}"))));
             }
             Err(e) => return Err(e),
@@ -222,7 +226,7 @@ impl Process {
         let prepared = self.prepare(&new, &uid, spec, now).map_err(failed);
         let claimed = prepared.and_then(|held| match fs::rename(&new.0, &dir.0) {
             Ok(()) => Ok(Some(held)),
-            Err(e) => self.claimed_before(spec, &dir, &e).map(|()| None),
+            Err(e) => self.claimed_before(spec, &dir, now, &e).map(|()| None),
         });
         let held = match claimed {
             Ok(Some(held)) => held,
@@ -276,20 +280,27 @@ impl Process {
 
     /// The name is taken. By this very run, if what was done took effect and
     /// we do not know; else by a stranger.
-    fn claimed_before(&self, spec: &Spec, dir: &RunDir, e: &io::Error) -> Result<(), Refused> {
-        match dir.run() {
-            Ok(Some(file))
-                if claim::is_same(&spec.labels, |k| file.labels.get(k).map(|v| v.as_str())) =>
-            {
-                Ok(())
-            }
-            Ok(None) if !dir.0.exists() => Err(Refused::Everything(format!(
-                "cannot create {}: {e}",
-                dir.0.display()
-            ))),
-            _ => Err(Refused::Item(format!(
-                "{} is there and not a run of ours",
-                dir.0.display()
+    fn claimed_before(
+        &self,
+        spec: &Spec,
+        dir: &RunDir,
+        now: Stamp,
+        e: &io::Error,
+    ) -> Result<(), Refused> {
+        let same = || {
+            let file = dir.run().ok().flatten();
+            file.is_some_and(|file| {
+                claim::is_same(&spec.labels, |k| file.labels.get(k).map(String::as_str))
+            })
+        };
+        let path = dir.0.display();
+        match self.read(&spec.name, dir, now) {
+            // Only what is listed: else it would be claimed again and again.
+            Ok(Ok(_)) if same() => Ok(()),
+            _ if !dir.0.exists() => Err(Refused::Everything(format!("cannot create {path}: {e}"))),
+            Err(e) => Err(Refused::Everything(format!("cannot read {path}: {e}"))),
+            Ok(_) => Err(Refused::Item(format!(
+                "{path} is there and not a run of ours"
             ))),
         }
     }
