@@ -105,6 +105,13 @@ enum Seen<'a> {
     Silent,
 }
 
+/// Where a run stands among those of its item.
+#[derive(Clone, Copy)]
+struct Age {
+    oldest: bool,
+    newest: bool,
+}
+
 /// What an item's runs leave to be done for the item.
 enum Next {
     /// The run's own verdict comes first.
@@ -212,10 +219,15 @@ impl Core {
             untold.sort_by_key(|(_, run)| run.number);
             // A claim that came to nothing has taken over nothing.
             let born = untold.iter().filter(|(_, run)| run.state != State::Unborn);
-            let newest = born.map(|(i, _)| *i).next_back();
+            let mut born = born.map(|(i, _)| *i);
+            let oldest = born.next();
+            let newest = born.next_back().or(oldest);
             for (i, run) in untold {
-                let (verdict, then) =
-                    self.of_run(now, run, Some(i) == newest, seen, sight, &mut wake);
+                let age = Age {
+                    oldest: Some(i) == oldest,
+                    newest: Some(i) == newest,
+                };
+                let (verdict, then) = self.of_run(now, run, age, seen, sight, &mut wake);
                 if let Some(slot) = verdicts.get_mut(i) {
                     *slot = verdict;
                 }
@@ -250,7 +262,7 @@ impl Core {
         &self,
         now: Stamp,
         run: &Run,
-        newest: bool,
+        age: Age,
         seen: Seen<'_>,
         sight: &Sight<'_>,
         wake: &mut Wake,
@@ -275,10 +287,13 @@ impl Core {
         match &run.state {
             State::Told => keep(Keeping::Told),
             State::Unborn => first(Verdict::Remove(Removal::Unborn)),
+            // Without it, a former attempt would look like one that nobody has
+            // heard about.
+            State::Ended { .. } if self.memory.is_told(run) && !age.oldest => keep(Keeping::Last),
             State::Ended { .. } if self.memory.is_told(run) => {
                 first(Verdict::Remove(Removal::Told))
             }
-            State::Ended { .. } if !newest => first(Verdict::Remove(Removal::Superseded)),
+            State::Ended { .. } if !age.newest => first(Verdict::Remove(Removal::Superseded)),
             State::Ended {
                 started,
                 at,
@@ -561,6 +576,15 @@ impl Run {
     #[must_use]
     pub fn was_started(&self) -> bool {
         !matches!(self.state, State::Pending { .. } | State::Unborn)
+    }
+
+    /// Whether it is a former attempt at the item of `later`. It has to go
+    /// first, for without a later one it looks like one to be reported.
+    #[must_use]
+    pub fn is_former(&self, later: &Run) -> bool {
+        self.source_id == later.source_id
+            && self.number < later.number
+            && !matches!(self.state, State::Told | State::Unborn)
     }
 
     /// What tells it from every other run.

@@ -68,6 +68,8 @@ struct World {
     told: Vec<Outcome>,
     /// Runs really started since the item was last reported.
     started: BTreeMap<String, u32>,
+    /// The uids of former attempts, and of which item.
+    former: BTreeMap<String, String>,
     uids: u64,
     source_up: bool,
     runtime_up: bool,
@@ -103,6 +105,7 @@ impl World {
             kept: vec![],
             told: vec![],
             started: BTreeMap::new(),
+            former: BTreeMap::new(),
             uids: 0,
             source_up: true,
             runtime_up: true,
@@ -160,6 +163,7 @@ impl World {
                 let i = self.random.below(self.kept.len() as u64) as usize;
                 let gone = self.kept.remove(i);
                 self.started.remove(&gone.run.source_id);
+                self.former.retain(|_, id| *id != gone.run.source_id);
             }
             12 if !self.kept.is_empty() => {
                 let i = self.random.below(self.kept.len() as u64) as usize;
@@ -235,6 +239,10 @@ impl World {
         if repeat {
             return;
         }
+        if let Some(run) = &outcome.run {
+            let former = self.former.contains_key(&run.uid);
+            assert!(!former, "not the last attempt: {outcome:#?}");
+        }
         let attempts = outcome.history.len() as u32 + 1;
         assert_eq!(
             outcome.attempts, attempts,
@@ -267,6 +275,10 @@ impl World {
         };
         if state != State::Unborn {
             *self.started.entry(item.source_id.clone()).or_default() += 1;
+            let born = self.kept.iter().map(|k| &k.run);
+            let born = born.filter(|r| r.source_id == item.source_id && r.state != State::Unborn);
+            let former = born.map(|r| (r.uid.clone(), r.source_id.clone()));
+            self.former.extend(former);
         }
         let after = now.plus(Duration::from_secs(1 + self.random.below(90)));
         let code = *self.random.pick(&[0, 0, 0, 1, 1, 1, 78, 137]);
@@ -336,9 +348,13 @@ impl World {
         if let Some(items) = &items {
             self.core.note(self.now, Note::Polled(items));
         }
-        let runs: Option<Vec<Run>> = self
+        let mut runs: Option<Vec<Run>> = self
             .runtime_up
             .then(|| self.kept.iter().map(|k| k.run.clone()).collect());
+        // In any order, and so is what is done with them.
+        if let (Some(runs), true) = (&mut runs, self.random.one_in(2)) {
+            runs.reverse();
+        }
         let mut standings = BTreeMap::new();
         if let (Some(items), Some(runs)) = (&items, &runs) {
             self.core.note(self.now, Note::Listed(runs));
@@ -430,7 +446,7 @@ impl World {
                     if self.die_sometimes() {
                         return;
                     }
-                    if !self.calm && self.random.one_in(6) {
+                    if !self.calm && self.random.one_in(3) {
                         self.core.note(self.now, Note::Failed(&subject));
                         continue;
                     }

@@ -100,6 +100,8 @@ pub enum Keeping {
     InHand,
     /// Told, and kept by the runtime only.
     Told,
+    /// Told, and to be removed when its former attempts are.
+    Last,
 }
 
 /// Why a run goes without a report.
@@ -127,8 +129,9 @@ impl Verdict {
                 | Keeping::Stopping
                 | Keeping::Grace { .. }
                 | Keeping::InHand => true,
-                // The item's own verdict says whether the retry comes.
-                Keeping::ForRetry(_) | Keeping::Told => false,
+                // The item's own verdict says whether the retry comes, and
+                // those of the former attempts when they go.
+                Keeping::ForRetry(_) | Keeping::Told | Keeping::Last => false,
             },
             Verdict::Wait(waiting) => match waiting {
                 Waiting::Rest { .. }
@@ -190,6 +193,7 @@ impl fmt::Display for Keeping {
             Keeping::ForRetry(why) => write!(f, "failed: {why}"),
             Keeping::InHand => f.write_str("in hand"),
             Keeping::Told => f.write_str("reported"),
+            Keeping::Last => f.write_str("reported; former attempts are removed first"),
         }
     }
 }

@@ -65,7 +65,8 @@ impl Orchestrator {
                 Verdict::Remove(removal) => self.remove(run, *removal),
                 Verdict::Report(outcome) => {
                     let tail = self.tail(run);
-                    if self.report(outcome, &tail, Subject::Run(run.uid.clone())) {
+                    let told = self.report(outcome, &tail, Subject::Run(run.uid.clone()));
+                    if told && !picture.runs.iter().any(|other| other.is_former(run)) {
                         self.remove(run, Removal::Told);
                     }
                 }

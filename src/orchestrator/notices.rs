@@ -34,7 +34,11 @@ fn level(verdict: &Verdict) -> Option<Level> {
         Verdict::Keep(keeping) => match keeping {
             Keeping::Running | Keeping::Grace { .. } => Level::Info,
             Keeping::ForRetry(_) => Level::Warn,
-            Keeping::Pending | Keeping::Stopping | Keeping::InHand | Keeping::Told => Level::Debug,
+            Keeping::Pending
+            | Keeping::Stopping
+            | Keeping::InHand
+            | Keeping::Told
+            | Keeping::Last => Level::Debug,
         },
         Verdict::Wait(waiting) => match waiting {
             Waiting::Rest { .. } | Waiting::Held(_) => Level::Info,
