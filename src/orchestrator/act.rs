@@ -15,7 +15,7 @@ use crate::{
     core::{End, Item, NewRun, Note, Outcome, Removal, Run, Stamp, Stop, Subject, Verdict},
     redact::last_lines,
     report,
-    runtime::{Refused, Runtime},
+    runtime::{self, Refused, Runtime},
 };
 
 /// Lines of an agent's output that an outcome holds.
@@ -178,7 +178,13 @@ impl Orchestrator {
             vec![]
         });
         let text = self.clean(&String::from_utf8_lossy(&tail));
-        last_lines(&text, TAIL_LINES, TAIL_BYTES).to_owned()
+        // Where it was cut, half a secret may stand, with half a character
+        // before it, which is a mark of three bytes for each of its own.
+        let whole = tail.len() < runtime::TAIL;
+        let edge = if whole { 0 } else { self.longest_secret() + 9 };
+        let edge = (edge..text.len()).find(|at| text.is_char_boundary(*at));
+        let text = edge.and_then(|edge| text.get(edge..)).unwrap_or("");
+        last_lines(text, TAIL_LINES, TAIL_BYTES).to_owned()
     }
 
     /// Tells the source. True if it knows now.
@@ -310,6 +316,12 @@ impl Orchestrator {
                 })
                 .add(name, value);
         }
+    }
+
+    /// In bytes.
+    fn longest_secret(&self) -> usize {
+        let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
+        redactor.longest()
     }
 
     /// The text without secrets.

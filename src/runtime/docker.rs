@@ -35,6 +35,10 @@ const TERM: &str = "10";
 /// How long one call listens for events. It ends by itself, so that none
 /// outlives us for long.
 const LISTEN: Duration = Duration::from_secs(900);
+/// Of a log, for its last lines. Docker counts the pieces of 16 KiB in which it
+/// keeps a long line, and the first may begin anywhere in one: so these are
+/// more lines than anybody shows, or more bytes than [`TAIL`].
+const LINES: &str = "200";
 /// The pause before listening again where that ended before its time.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -269,7 +273,7 @@ impl Docker {
     /// # Errors
     /// If docker does not give it.
     pub fn tail(&self, run: &Run) -> Result<Vec<u8>, String> {
-        let words: Vec<String> = ["logs", "--tail", "50", &run.uid].map(String::from).into();
+        let words: Vec<String> = ["logs", "--tail", LINES, &run.uid].map(String::from).into();
         self.call(words)
             .tail(DEADLINE, TAIL)
             .map_err(|e| e.to_string())
