@@ -8,6 +8,8 @@
     reason = "tests may fail loudly, and look at the world around them"
 )]
 
+mod docker;
 mod random;
 mod seeded;
 mod simulation;
+mod world;
