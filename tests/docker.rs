@@ -1,7 +1,12 @@
 //! The program against a real Docker Engine, seen from outside: work file,
 //! outcomes, exit code, and what docker says.
 
-mod smoke;
+mod crash;
+mod daemon;
+mod ends;
+mod given;
+mod limits;
+mod people;
 
 use std::{
     io::Write,
@@ -16,10 +21,17 @@ use serde_json::Value;
 
 use crate::world::{Orchestrator, World, output};
 
-/// Writes down that an attempt began, where nobody can take it back.
-pub const BEGIN: &str = r#"echo "begin $RECAC_ITEM_ID $HOSTNAME" >>/ledger/log;"#;
-/// Writes down that it ends, and ends.
-pub const END: &str = r#"echo "end $RECAC_ITEM_ID $HOSTNAME" >>/ledger/log;"#;
+/// Writes down that an attempt began, where nobody can take it back, and that
+/// there are two at once.
+pub const BEGIN: &str = r#"
+    await() { until [ -e "/ledger/$1" ]; do sleep 0.05; done; }
+    echo "begin $RECAC_ITEM_ID" >>/ledger/log
+    mkdir "/ledger/$RECAC_ITEM_ID.lives" || echo "double $RECAC_ITEM_ID" >>/ledger/log
+    "#;
+/// Writes down that it ends.
+pub const END: &str = r#"
+    rmdir "/ledger/$RECAC_ITEM_ID.lives"; echo "end $RECAC_ITEM_ID" >>/ledger/log;
+    "#;
 
 /// A world with a docker daemon and an image to make agents of.
 pub struct Docker {
@@ -60,10 +72,9 @@ impl Docker {
         std::fs::create_dir(world.path("ledger")).unwrap();
         world.on_failure(|world| {
             let ps = world.try_call("docker", &["ps", "--all", "--filter", &label(world)]);
-            format!(
-                "--- docker ps --all of this owner\n{}",
-                ps.unwrap_or_else(|e| e)
-            )
+            let ps = ps.unwrap_or_else(|e| e);
+            let log = std::fs::read_to_string(world.path("ledger/log")).unwrap_or_default();
+            format!("--- docker ps --all of this owner\n{ps}\n--- what agents did\n{log}")
         });
         world.at_end(|world| {
             for id in containers(world) {
@@ -116,18 +127,53 @@ impl Docker {
         std::fs::read(self.path("ledger").join(name)).unwrap_or_default()
     }
 
-    /// How many attempts began.
-    pub fn begun(&self) -> usize {
-        let log = self.ledger("log");
-        log.lines()
-            .filter(|line| line.starts_with("begin "))
-            .count()
+    /// How many attempts at this item began.
+    pub fn begun(&self, id: &str) -> usize {
+        self.lines(&format!("begin {id}"))
     }
 
-    /// Nothing of this owner is left with the daemon.
+    /// How many of them came to their end by themselves.
+    pub fn ended(&self, id: &str) -> usize {
+        self.lines(&format!("end {id}"))
+    }
+
+    fn lines(&self, wanted: &str) -> usize {
+        let log = self.ledger("log");
+        log.lines().filter(|line| *line == wanted).count()
+    }
+
+    /// No two attempts at one item lived at the same time.
+    #[track_caller]
+    pub fn assert_never_two_at_once(&self) {
+        let log = self.ledger("log");
+        assert!(!log.contains("double "), "two at once:\n{log}");
+    }
+
+    /// Nothing of this owner is left with the daemon, and no client of it.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.containers(), [] as [String; 0], "containers left");
+        self.wait_for("no process is left", || self.processes().is_empty());
+    }
+
+    /// Lets agents go that wait for this word: `await go` in their script.
+    pub fn give(&self, word: &str) {
+        std::fs::write(self.path("ledger").join(word), "").unwrap();
+    }
+
+    /// A docker client that writes down its arguments, a line for each word
+    /// and an empty one after the last, and then runs `script`, in which
+    /// `docker "$@"` is the real one.
+    pub fn client(&self, script: &str) -> String {
+        let path = self.path("docker-client");
+        let text = format!(
+            "#!/bin/sh\n{{ for word; do printf '%s\\n' \"$word\"; done; echo; }} >>{}\n{script}\n",
+            path_of(&self.path("argv"))
+        );
+        std::fs::write(&path, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&path, mode).unwrap();
+        format!("--docker-binary={}", path_of(&path))
     }
 }
 
