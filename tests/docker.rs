@@ -57,11 +57,7 @@ impl Docker {
             let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
             assert!(!ci, "no docker daemon answers: {why}");
             static SAY: Once = Once::new();
-            // Past the test harness, which shows nothing of a test that passes.
-            SAY.call_once(|| {
-                let line = "\nskipped: the tests of docker, for no docker daemon answers\n";
-                let _ = std::io::stderr().write_all(line.as_bytes());
-            });
+            SAY.call_once(|| say("skipped: the tests of docker, for no docker daemon answers"));
             return None;
         }
         let image = Image::get(&world);
@@ -175,6 +171,12 @@ impl Docker {
         std::fs::set_permissions(&path, mode).unwrap();
         format!("--docker-binary={}", path_of(&path))
     }
+}
+
+/// Says something past the test harness, which shows nothing of a test that
+/// passes.
+pub fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("\n{line}\n").as_bytes());
 }
 
 fn label(world: &World) -> String {

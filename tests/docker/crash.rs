@@ -215,3 +215,30 @@ fn why_a_run_was_stopped_outlives_its_orchestrator() {
     );
     docker.assert_nothing_left();
 }
+
+#[test]
+fn a_former_attempt_that_cannot_be_removed_is_never_told_of() {
+    let Some(docker) = Docker::new("former") else {
+        return;
+    };
+    docker.items(&json!([{"id": "A-1"}]));
+    let stuck = docker.path("stuck");
+    let client = docker.client(&format!(
+        r#"if [ "$1" = rm ] && [ -e {} ]; then case $(docker logs "$3") in
+        *"attempt 1"*) exit 1;; esac; fi; exec docker "$@""#,
+        stuck.display()
+    ));
+    std::fs::write(&stuck, "").unwrap();
+    let agent = format!(r#"{BEGIN} {END} echo "attempt $RECAC_ATTEMPT"; [ "$RECAC_ATTEMPT" = 2 ]"#);
+    let orchestrator = docker.orchestrator().agent(&agent).arg(client);
+    let started = orchestrator.clone().start();
+    docker.wait_for("there is an outcome", || !docker.outcomes().is_empty());
+    started.wait_for_log("cannot remove it");
+    // What is in hand comes to its end.
+    assert_eq!(started.terminate().code, Some(0));
+    std::fs::remove_file(stuck).unwrap();
+    orchestrator.finish(0);
+    assert_eq!(docker.outcome("A-1")["attempts"], 2);
+    assert_eq!(docker.begun("A-1"), 2);
+    docker.assert_nothing_left();
+}
