@@ -25,6 +25,7 @@ impl Daemon {
     fn new(world: &World) -> Option<Rc<Daemon>> {
         if !rustix::process::geteuid().is_root()
             || world.try_call("dockerd", &["--version"]).is_err()
+            || world.try_call("unshare", &["--net", "true"]).is_err()
         {
             return None;
         }
@@ -55,7 +56,10 @@ impl Daemon {
             .create(true)
             .append(true)
             .open(self.dir.join("log"));
-        let mut command = world.command("dockerd");
+        // In a network of its own: a daemon without a bridge removes docker0,
+        // which is another daemon's.
+        let mut command = world.command("unshare");
+        command.args(["--net", "dockerd"]);
         // Not one of the processes that the world ends with SIGKILL.
         command
             .env("HOME", &self.dir)
