@@ -9,6 +9,7 @@
 )]
 
 mod docker;
+mod layers;
 mod random;
 mod seeded;
 mod simulation;
