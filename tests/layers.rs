@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "orchestrator",
         &[
-            "agent", "clock", "core", "redact", "runtime", "source", "state",
+            "agent", "clock", "core", "redact", "report", "runtime", "source", "state",
         ],
     ),
     ("source", &["agent::item_env_refused", "core", "report"]),
