@@ -10,6 +10,8 @@ mod name;
 mod outcome;
 mod run;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::{
@@ -196,7 +198,8 @@ impl Core {
             let with_runs = items
                 .iter()
                 .filter(|i| of_item.contains_key(i.source_id.as_str()));
-            wanted.extend(with_runs.map(|i| (i.source_id.as_str(), i)));
+            // Backwards, for of an item that is listed twice the first counts.
+            wanted.extend(with_runs.rev().map(|i| (i.source_id.as_str(), i)));
         }
 
         let mut verdicts = vec![Verdict::Keep(Keeping::Told); runs.len()];
@@ -216,12 +219,13 @@ impl Core {
                 .iter()
                 .filter_map(|i| runs.get(*i).map(|run| (*i, run)));
             let mut untold: Vec<_> = untold.filter(|(_, r)| r.state != State::Told).collect();
-            untold.sort_by_key(|(_, run)| run.number);
             // A claim that came to nothing has taken over nothing.
             let born = untold.iter().filter(|(_, run)| run.state != State::Unborn);
-            let mut born = born.map(|(i, _)| *i);
-            let oldest = born.next();
-            let newest = born.next_back().or(oldest);
+            let by_age = |(_, run): &&(usize, &Run)| (run.number, run.uid.clone());
+            let oldest = born.clone().min_by_key(by_age).map(|(i, _)| *i);
+            let newest = born.max_by_key(by_age).map(|(i, _)| *i);
+            // The last one says what is left for the item: a live one, if any.
+            untold.sort_by_key(|(_, run)| (run.is_live(), run.number, &run.uid));
             for (i, run) in untold {
                 let age = Age {
                     oldest: Some(i) == oldest,
@@ -231,7 +235,6 @@ impl Core {
                 if let Some(slot) = verdicts.get_mut(i) {
                     *slot = verdict;
                 }
-                // What is still to be done with any of its runs comes first.
                 next.insert(source_id, then);
             }
         }
@@ -239,11 +242,14 @@ impl Core {
         let mut slots = Slots {
             live,
             max: self.limits.max_agents,
-            given: BTreeSet::new(),
         };
+        let mut listed = BTreeSet::new();
         let items = items
             .iter()
             .map(|item| {
+                if !listed.insert(item.source_id.as_str()) {
+                    return Verdict::Wait(Waiting::ListedTwice);
+                }
                 let numbers = of_item.get(item.source_id.as_str()).into_iter().flatten();
                 let highest = numbers.filter_map(|i| runs.get(*i)).map(|r| r.number).max();
                 let next = next.remove(item.source_id.as_str());
@@ -284,6 +290,13 @@ impl Core {
             why,
             at: now,
         };
+        if let Some(asked) = run.stop.as_ref().filter(|_| run.is_live()) {
+            return if wake.reached(now, asked.at.plus(STOP_AGAIN)) {
+                due(stop(asked.cause, asked.why.clone()))
+            } else {
+                keep(Keeping::Stopping)
+            };
+        }
         match &run.state {
             State::Told => keep(Keeping::Told),
             State::Unborn => first(Verdict::Remove(Removal::Unborn)),
@@ -307,16 +320,6 @@ impl Core {
                     exit_code: *exit_code,
                 };
                 self.of_ended(&ended, why.as_deref(), seen)
-            }
-            State::Pending { .. } | State::Running { .. } if run.stop.is_some() => {
-                let asked = run.stop.as_ref().map_or(now, |s| s.at);
-                match &run.stop {
-                    Some(s) if wake.reached(now, asked.plus(STOP_AGAIN)) => due(Stop {
-                        at: now,
-                        ..s.clone()
-                    }),
-                    _ => keep(Keeping::Stopping),
-                }
             }
             State::Running { orphaned: true, .. } => {
                 due(stop(StopCause::Orphaned, "its supervisor died".to_owned()))
@@ -465,14 +468,14 @@ impl Core {
         clippy::too_many_arguments,
         reason = "one pass over the items, with all it needs"
     )]
-    fn of_item<'a>(
+    fn of_item(
         &self,
         now: Stamp,
-        item: &'a Item,
+        item: &Item,
         highest: Option<u32>,
         next: Option<Next>,
         sight: &Sight<'_>,
-        slots: &mut Slots<'a>,
+        slots: &mut Slots,
         wake: &mut Wake,
     ) -> Verdict {
         let wait = Verdict::Wait;
@@ -533,7 +536,7 @@ impl Core {
         {
             return wait(Waiting::RuntimeRefuses(why.to_owned()));
         }
-        if !slots.take(&item.source_id) {
+        if !slots.take() {
             return wait(Waiting::Slot {
                 live: slots.live,
                 max: slots.max,
@@ -572,10 +575,14 @@ impl Run {
         matches!(self.state, State::Pending { .. } | State::Running { .. })
     }
 
-    /// Whether its agent ever ran: what is only pending may come to nothing.
+    /// Whether its agent ever ran in this round: what is only pending may come
+    /// to nothing, and what was told is of an earlier one.
     #[must_use]
     pub fn was_started(&self) -> bool {
-        !matches!(self.state, State::Pending { .. } | State::Unborn)
+        !matches!(
+            self.state,
+            State::Pending { .. } | State::Unborn | State::Told
+        )
     }
 
     /// Whether it is a former attempt at the item of `later`. It has to go
@@ -597,16 +604,15 @@ impl Run {
     }
 }
 
-/// The places that are left, and who has got one in this pass.
-struct Slots<'a> {
+/// The places that are taken, those given away in this pass included.
+struct Slots {
     live: usize,
     max: usize,
-    given: BTreeSet<&'a str>,
 }
 
-impl<'a> Slots<'a> {
-    fn take(&mut self, source_id: &'a str) -> bool {
-        let free = self.live < self.max && self.given.insert(source_id);
+impl Slots {
+    fn take(&mut self) -> bool {
+        let free = self.live < self.max;
         self.live += usize::from(free);
         free
     }

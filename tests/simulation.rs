@@ -74,6 +74,8 @@ struct World {
     source_up: bool,
     runtime_up: bool,
     runtime_refuses: bool,
+    /// What was told stays for a while, as a Job does.
+    keeps_told: bool,
     /// No more trouble: from here on everything has to come to an end.
     calm: bool,
     // The orchestrator.
@@ -98,6 +100,7 @@ impl World {
         };
         World {
             core: Core::new(limits.clone()),
+            keeps_told: random.one_in(2),
             random,
             now: Stamp(1_795_489_507_000),
             limits,
@@ -161,9 +164,11 @@ impl World {
             11 if !self.kept.is_empty() && self.random.one_in(4) => {
                 // A person removes a run: nobody knows of its attempts any more.
                 let i = self.random.below(self.kept.len() as u64) as usize;
-                let gone = self.kept.remove(i);
-                self.started.remove(&gone.run.source_id);
-                self.former.retain(|_, id| *id != gone.run.source_id);
+                let gone = self.kept.remove(i).run;
+                if gone.state != State::Told {
+                    self.started.remove(&gone.source_id);
+                    self.former.retain(|_, id| *id != gone.source_id);
+                }
             }
             12 if !self.kept.is_empty() => {
                 let i = self.random.below(self.kept.len() as u64) as usize;
@@ -450,7 +455,13 @@ impl World {
                         self.core.note(self.now, Note::Failed(&subject));
                         continue;
                     }
-                    self.kept.retain(|k| k.run.uid != run.uid);
+                    let same = |k: &Kept| k.run.uid == run.uid;
+                    match self.kept.iter_mut().find(|k| same(k)) {
+                        Some(kept) if self.keeps_told && *removal == Removal::Told => {
+                            kept.run.state = State::Told;
+                        }
+                        _ => self.kept.retain(|k| !same(k)),
+                    }
                     self.core.note(self.now, Note::Done(&subject));
                 }
                 _ => {}
@@ -618,7 +629,8 @@ impl World {
     }
 
     fn check_rest(&self, plan: &Plan) {
-        assert!(self.kept.is_empty(), "left over: {:#?}", plan.runs);
+        let told = |k: &Kept| k.run.state == State::Told;
+        assert!(self.kept.iter().all(told), "left over: {:#?}", plan.runs);
         for id in self.entries.keys() {
             if let Standing::Wanted(item) = self.standing(id) {
                 assert!(

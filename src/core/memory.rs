@@ -84,14 +84,17 @@ impl Memory {
     pub(super) fn note(&mut self, now: Stamp, note: Note<'_>, limits: &Limits) {
         match note {
             Note::Polled(items) => {
-                let wanted: BTreeSet<&str> = if self.refused.is_empty() && self.withdrawn.is_empty()
-                {
-                    BTreeSet::new()
-                } else {
-                    items.iter().map(|i| i.source_id.as_str()).collect()
-                };
+                let idle = self.refused.is_empty() && self.withdrawn.is_empty();
+                if idle && self.again.is_empty() {
+                    return;
+                }
+                let wanted: BTreeSet<&str> = items.iter().map(|i| i.source_id.as_str()).collect();
                 self.refused.retain(|id, _| wanted.contains(id.as_str()));
                 self.withdrawn.retain(|id, _| !wanted.contains(id.as_str()));
+                self.again.retain(|subject, _| match subject {
+                    Subject::Run(_) => true,
+                    Subject::Item(id) => wanted.contains(id.as_str()),
+                });
             }
             Note::LookedUp(source_id, standing) => match standing {
                 Standing::Withdrawn(_) => {
@@ -105,7 +108,7 @@ impl Memory {
                 let there: BTreeSet<&str> = runs.iter().map(|r| r.uid.as_str()).collect();
                 let items: BTreeSet<&str> = runs.iter().map(|r| r.source_id.as_str()).collect();
                 // Refused, and there after all: it took effect, or somebody else
-                // of this owner was faster.
+                // of this owner was faster. A told run is of an earlier round.
                 for run in runs.iter().filter(|run| run.was_started()) {
                     if let Some(refusal) = self.refused.get_mut(&run.source_id) {
                         refusal.failed.retain(|past| past.attempt > run.attempt);

@@ -75,6 +75,8 @@ pub enum Waiting {
     Starting,
     /// It has a run, whose own verdict says more.
     HasRun,
+    /// The source lists it twice, and the first counts.
+    ListedTwice,
 }
 
 /// Why a run is left alone.
@@ -142,7 +144,10 @@ impl Verdict {
                 | Waiting::Again(_)
                 | Waiting::Starting => true,
                 // What it waits for has a verdict of its own.
-                Waiting::Slot { .. } | Waiting::Held(_) | Waiting::HasRun => false,
+                Waiting::Slot { .. }
+                | Waiting::Held(_)
+                | Waiting::HasRun
+                | Waiting::ListedTwice => false,
             },
         }
     }
@@ -177,6 +182,7 @@ impl fmt::Display for Waiting {
             Waiting::Again(until) => write!(f, "tried again at {until}"),
             Waiting::Starting => f.write_str("its run is being started"),
             Waiting::HasRun => f.write_str("it has a run"),
+            Waiting::ListedTwice => f.write_str("listed twice; the first counts"),
         }
     }
 }
@@ -264,6 +270,90 @@ mod tests {
         ] {
             assert_eq!(spell(Duration::from_millis(ms)), text);
         }
+    }
+
+    /// Each with whether a program that waits for the end waits for it, and
+    /// its words.
+    #[test]
+    fn what_moves_by_itself_is_waited_for() {
+        let until = Stamp(1_795_489_507_123);
+        let waits = [
+            (
+                Waiting::Slot { live: 5, max: 5 },
+                false,
+                "5 of 5 agents run",
+            ),
+            (
+                Waiting::Rest { until, attempt: 2 },
+                true,
+                "attempt 2 comes at 2026-11-24T03:05:07.123Z",
+            ),
+            (
+                Waiting::Held(Hold::Blocked(vec!["A-1".into(), "A-2".into()])),
+                false,
+                "blocked by A-1, A-2",
+            ),
+            (
+                Waiting::Refused {
+                    since: until,
+                    why: "no such image".into(),
+                },
+                true,
+                "refused since 2026-11-24T03:05:07.123Z: no such image",
+            ),
+            (
+                Waiting::RuntimeRefuses("no daemon".into()),
+                true,
+                "nothing can be started: no daemon",
+            ),
+            (Waiting::RuntimeSilent, true, "what runs is not known"),
+            (Waiting::SourceSilent, true, "its source does not answer"),
+            (
+                Waiting::Again(until),
+                true,
+                "tried again at 2026-11-24T03:05:07.123Z",
+            ),
+            (Waiting::Starting, true, "its run is being started"),
+            (Waiting::HasRun, false, "it has a run"),
+            (
+                Waiting::ListedTwice,
+                false,
+                "listed twice; the first counts",
+            ),
+        ];
+        for (waiting, moves, words) in waits {
+            let verdict = Verdict::Wait(waiting);
+            assert_eq!(verdict.to_string(), format!("waits: {words}"));
+            assert_eq!(verdict.moves_by_itself(), moves, "{words}");
+        }
+        let why = "the ticket is closed".to_owned();
+        let keeps = [
+            (Keeping::Pending, true, "pending"),
+            (Keeping::Running, true, "running"),
+            (Keeping::Stopping, true, "stopping"),
+            (
+                Keeping::Grace { until, why },
+                true,
+                "the ticket is closed; stopped at 2026-11-24T03:05:07.123Z if it still runs",
+            ),
+            (
+                Keeping::ForRetry("exit code 1".into()),
+                false,
+                "failed: exit code 1",
+            ),
+            (Keeping::InHand, true, "in hand"),
+            (Keeping::Told, false, "reported"),
+        ];
+        for (keeping, moves, words) in keeps {
+            let verdict = Verdict::Keep(keeping);
+            assert_eq!(verdict.to_string(), words);
+            assert_eq!(verdict.moves_by_itself(), moves, "{words}");
+        }
+        assert!(Verdict::Remove(Removal::Told).moves_by_itself());
+        let skip = Verdict::Skip(Hold::NoRepository("add a line Repo: URL".into()));
+        let words = "cannot run: no repository: add a line Repo: URL";
+        assert_eq!(skip.to_string(), words);
+        assert!(!skip.moves_by_itself());
     }
 
     #[test]

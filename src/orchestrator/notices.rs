@@ -48,7 +48,9 @@ fn level(verdict: &Verdict) -> Option<Level> {
             | Waiting::RuntimeSilent
             | Waiting::SourceSilent
             | Waiting::Again(_) => Level::Debug,
-            Waiting::Slot { .. } | Waiting::Starting | Waiting::HasRun => return None,
+            Waiting::Slot { .. } | Waiting::Starting | Waiting::HasRun | Waiting::ListedTwice => {
+                return None;
+            }
         },
     })
 }
