@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Hold, Outcome, Past, Stamp, Stop};
+use super::{End, Hold, Outcome, Past, Stamp, Stop};
 
 /// What becomes of one item or one run that the core was shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +159,11 @@ impl fmt::Display for Verdict {
             Verdict::Spawn(_) => f.write_str("start"),
             Verdict::Wait(waiting) => write!(f, "waits: {waiting}"),
             Verdict::Keep(keeping) => keeping.fmt(f),
-            Verdict::Stop(stop) => write!(f, "stop: {}", stop.why),
+            Verdict::Stop(stop) => match stop.why.strip_prefix("stopped ") {
+                Some(because) => write!(f, "stop {because}"),
+                None => write!(f, "stop: {}", stop.why),
+            },
+            Verdict::Report(outcome) if outcome.end == End::Stopped => f.write_str(&outcome.reason),
             Verdict::Report(outcome) => {
                 write!(f, "{}: {}", outcome.end.word(), outcome.reason)
             }
