@@ -11,6 +11,7 @@
 mod docker;
 mod layers;
 mod random;
+mod readme;
 mod seeded;
 mod simulation;
 mod world;
