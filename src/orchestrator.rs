@@ -122,6 +122,8 @@ pub struct Orchestrator {
     standings: BTreeMap<String, Standing>,
     next_poll: Stamp,
     next_prune: Stamp,
+    /// Until then nothing runs, as far as nothing is begun.
+    quiet_until: Stamp,
     /// Spawns in hand: source id of the item, name of the run.
     starting: BTreeMap<String, String>,
     /// Uids of the runs on which another action is in hand.
@@ -163,6 +165,7 @@ impl Orchestrator {
             standings: BTreeMap::new(),
             next_poll: Stamp::default(),
             next_prune: Stamp::default(),
+            quiet_until: Stamp::default(),
             starting: BTreeMap::new(),
             in_hand: BTreeSet::new(),
             started_here: BTreeSet::new(),

@@ -112,6 +112,7 @@ impl Orchestrator {
 
     fn spawn(&mut self, new: &NewRun, item: &Item) {
         let spec = self.spec(new, item);
+        self.quiet_until = Stamp::default();
         self.starting
             .insert(item.source_id.clone(), new.name.clone());
         self.started_here.insert(new.name.clone());

@@ -16,6 +16,9 @@ use crate::{
 /// How often old logs, and what an earlier start left behind, are looked for.
 const PRUNE: Duration = Duration::from_secs(3600);
 
+/// How long nothing is listed at most while nothing is to be done.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// One look at everything, with the verdicts on it.
 pub struct Picture {
     /// The verdicts.
@@ -38,7 +41,10 @@ impl Orchestrator {
         if now >= self.next_poll {
             self.poll(now);
         }
-        let runs = self.list(now);
+        let runs = match self.is_quiet(now) {
+            true => Some(vec![]),
+            false => self.list(now),
+        };
         self.look_up_missing(now, runs.as_deref().unwrap_or_default());
         let mut plan = self.decide(now, runs.as_deref());
         if self.fresh_look(now, &plan) {
@@ -103,6 +109,16 @@ impl Orchestrator {
         self.hide(secrets.map(|(name, value)| (name.as_str(), value.as_str())));
     }
 
+    /// Whether a listing can wait: nothing is wanted, nothing ran when it was
+    /// last looked, and nothing was begun since. So an idle program costs next
+    /// to nothing, also where each listing starts a client.
+    fn is_quiet(&self, now: Stamp) -> bool {
+        now < self.quiet_until
+            && self.starting.is_empty()
+            && self.in_hand.is_empty()
+            && self.items.as_ref().is_some_and(|items| items.is_empty())
+    }
+
     fn list(&mut self, now: Stamp) -> Option<Vec<Run>> {
         match self.runtime.list(now) {
             Ok(runs) => {
@@ -110,6 +126,10 @@ impl Orchestrator {
                     info!("the runs can be seen again");
                 }
                 self.tally.list.over();
+                self.quiet_until = match runs.is_empty() {
+                    true => now.plus(QUIET),
+                    false => now,
+                };
                 self.core.note(now, Note::Listed(&runs));
                 Some(runs)
             }

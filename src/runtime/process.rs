@@ -272,7 +272,7 @@ impl Process {
             labels,
         };
         new.write("run.json", &file)?;
-        new.write_argv(spec.command.as_deref().unwrap_or_default())?;
+        new.write_argv(&absolute(spec.command.clone().unwrap_or_default())?)?;
         state::create_dir(&new.part("work"))?;
         state::create_file(&new.part("log"))?;
         Ok(held)
@@ -517,6 +517,19 @@ fn wait_until(limit: Duration, done: impl Fn() -> bool) -> bool {
         thread::sleep(Duration::from_millis(20));
     }
     true
+}
+
+/// The command with a path for its program that leads to the same place from
+/// the agent's working directory. A bare name is found along `PATH` there, too.
+fn absolute(mut argv: Vec<String>) -> io::Result<Vec<String>> {
+    if let Some(program) = argv.first_mut().filter(|program| program.contains('/')) {
+        let path = std::path::absolute(&*program)?;
+        *program = path
+            .into_os_string()
+            .into_string()
+            .map_err(|path| io::Error::new(InvalidData, format!("{path:?} is not UTF-8")))?;
+    }
+    Ok(argv)
 }
 
 fn random_hex() -> io::Result<String> {
