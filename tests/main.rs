@@ -10,6 +10,7 @@
 
 mod docker;
 mod layers;
+mod process;
 mod random;
 mod readme;
 mod seeded;
