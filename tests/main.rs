@@ -9,6 +9,7 @@
 )]
 
 mod docker;
+mod file;
 mod layers;
 mod process;
 mod random;
