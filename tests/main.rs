@@ -8,6 +8,7 @@
     reason = "tests may fail loudly, and look at the world around them"
 )]
 
+mod cli;
 mod docker;
 mod file;
 mod layers;

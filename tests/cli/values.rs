@@ -1,0 +1,343 @@
+//! Options, variables and their values.
+
+use super::*;
+use std::collections::BTreeSet;
+
+/// Option, variable, a wrong value, and what the message says besides.
+const WRONG: &[(&str, &str, &str, &[&str])] = &[
+    ("poller", "RECAC_POLLER", "trello", &["file"]),
+    (
+        "interval",
+        "RECAC_ORCHESTRATOR_INTERVAL",
+        "60",
+        &["no unit", "30s"],
+    ),
+    (
+        "interval",
+        "RECAC_ORCHESTRATOR_INTERVAL",
+        "500ms",
+        &["at least 1s"],
+    ),
+    ("default-repo", "RECAC_DEFAULT_REPO", "-x", &["https://"]),
+    (
+        "repo-host",
+        "RECAC_REPO_HOSTS",
+        "https://git.example/o",
+        &["git.example"],
+    ),
+    (
+        "mode",
+        "RECAC_ORCHESTRATOR_MODE",
+        "podman",
+        &["local", "process"],
+    ),
+    (
+        "image",
+        "RECAC_ORCHESTRATOR_IMAGE",
+        "a b",
+        &["registry.example/name:tag"],
+    ),
+    (
+        "image-pull-policy",
+        "RECAC_IMAGE_PULL_POLICY",
+        "sometimes",
+        &["Always", "IfNotPresent", "Never"],
+    ),
+    (
+        "agent-provider",
+        "RECAC_AGENT_PROVIDER",
+        "a\nb",
+        &["one line"],
+    ),
+    ("agent-model", "RECAC_AGENT_MODEL", "a\tb", &["one line"]),
+    (
+        "agent-command",
+        "RECAC_AGENT_COMMAND",
+        "agent {idd}",
+        &["{id}"],
+    ),
+    (
+        "agent-command",
+        "RECAC_AGENT_COMMAND",
+        "agent | tee x",
+        &["|"],
+    ),
+    ("agent-command", "RECAC_AGENT_COMMAND", "agent 'x", &["'"]),
+    (
+        "agent-command",
+        "RECAC_AGENT_COMMAND",
+        "sh -c 'echo {summary}'",
+        &["\"$RECAC_ITEM_SUMMARY\""],
+    ),
+    ("agent-cpus", "RECAC_AGENT_CPUS", "two", &["500m"]),
+    ("agent-memory", "RECAC_AGENT_MEMORY", "4GB", &["4Gi"]),
+    ("github-host", "RECAC_GITHUB_HOST", "a/b", &["not a host"]),
+    ("github-host", "GH_HOST", "a b", &["not a host"]),
+    ("max-agents", "RECAC_MAX_AGENTS", "-1", &["whole number"]),
+    (
+        "max-agents",
+        "RECAC_MAX_AGENTS",
+        "4294967296",
+        &["too large"],
+    ),
+    ("max-attempts", "RECAC_MAX_ATTEMPTS", "0", &["at least 1"]),
+    ("retry-backoff", "RECAC_RETRY_BACKOFF", "1 s", &["30s"]),
+    (
+        "agent-timeout",
+        "RECAC_AGENT_TIMEOUT",
+        "0s",
+        &["more than 0s"],
+    ),
+    ("start-timeout", "RECAC_START_TIMEOUT", "10x", &["units"]),
+    ("stop-grace", "RECAC_STOP_GRACE", "soon", &["30s"]),
+    ("owner", "RECAC_OWNER", "Team A", &["a-z"]),
+    ("keep-logs", "RECAC_KEEP_LOGS", "14", &["no unit"]),
+    ("once", "RECAC_ONCE", "maybe", &["true or false"]),
+    ("wait", "RECAC_WAIT", "2", &["true or false"]),
+    ("dry-run", "RECAC_DRY_RUN", "y", &["true or false"]),
+    ("log-format", "RECAC_LOG_FORMAT", "xml", &["text", "json"]),
+    ("verbose", "RECAC_VERBOSE", "very", &["true or false"]),
+    ("outcomes", "RECAC_OUTCOMES", "configmap:x", &["Kubernetes"]),
+    ("agent-env", "RECAC_AGENT_ENV", "1A", &["NAME"]),
+    (
+        "docker-arg",
+        "RECAC_DOCKER_ARGS",
+        "'x",
+        &["cannot be split"],
+    ),
+];
+
+/// Of these the message must not show the value.
+const PRIVATE: [&str; 2] = ["agent-env", "docker-arg"];
+
+#[test]
+fn a_wrong_value_is_named_with_what_would_be_right() {
+    let world = World::new("wrong");
+    for (flag, variable, value, said) in WRONG {
+        let arg = format!("--{flag}={value}");
+        let by_arg = (*flag != "docker-arg").then(|| {
+            (
+                format!("--{flag}: "),
+                bare(&world, &["--poller=file", &arg], &[]),
+            )
+        });
+        // On the command line nothing else says who polls.
+        let poller: &[&str] = match *flag {
+            "poller" => &[],
+            _ => &["--poller=file"],
+        };
+        let by_env = bare(&world, poller, &[(variable, value)]);
+        let by_env = (format!("{variable}: "), by_env);
+        for (name, out) in by_arg.into_iter().chain([by_env]) {
+            assert_eq!(out.code, Some(2), "{name}{value}: {}", out.stderr);
+            let line = out.stderr.lines().find(|l| l.contains(&name));
+            let line = line.unwrap_or_else(|| panic!("{name}{value}: {}", out.stderr));
+            assert!(line.starts_with("orchestrator: "), "{line}");
+            for word in *said {
+                assert!(line.contains(word), "{word}: {line}");
+            }
+            // As a string of Rust has it: one line, no control characters.
+            let shown = format!("{value:?}");
+            assert!(
+                PRIVATE.contains(flag)
+                    || line.contains(shown.trim_matches('"'))
+                    || line.contains(value),
+                "{line}"
+            );
+            assert_eq!(out.stdout, "");
+        }
+    }
+    assert!(!world.path("home/.local").exists(), "nothing is touched");
+}
+
+#[test]
+fn every_option_of_the_help_is_tried_here_or_takes_any_value() {
+    let world = World::new("help");
+    let out = bare(&world, &["--help"], &[("RECAC_MAX_AGENTS", "nonsense")]);
+    assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""));
+    let any = ["work-file", "docker-binary", "state-dir", "help", "version"];
+    let (_, options) = out.stdout.split_once("\nWork:\n").unwrap();
+    let options = options.lines().filter_map(|line| {
+        let (before, option) = line.split_once("--")?;
+        // What an option is about stands further in.
+        (before.len() == 6).then_some(option)
+    });
+    let options = options.map(|option| option.split(['=', '[', ' ']).next().unwrap());
+    let options: BTreeSet<&str> = options.collect();
+    let tried: BTreeSet<&str> = WRONG.iter().map(|(flag, ..)| *flag).chain(any).collect();
+    assert_eq!(options, tried);
+    // Those take any path, but not nothing.
+    for flag in ["--work-file=", "--docker-binary=", "--state-dir="] {
+        let out = bare(&world, &["--poller=file", flag], &[]);
+        assert_eq!(out.code, Some(2));
+        assert!(out.stderr.contains("the value is empty"), "{}", out.stderr);
+    }
+    assert_eq!(
+        bare(&world, &["--version"], &[]).stdout,
+        format!("orchestrator {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn what_this_build_has_not_is_refused() {
+    let world = World::new("lacks");
+    for (args, env, said) in [
+        (vec!["--poller", "jira"], vec![], "this build has no Jira"),
+        (
+            vec![],
+            vec![("RECAC_POLLER", "jira")],
+            "this build has no Jira",
+        ),
+        (
+            vec![],
+            vec![],
+            "\"jira\" is the default, but this build has no Jira",
+        ),
+        (
+            vec!["--poller=file", "--mode=k8s"],
+            vec![],
+            "this build has no Kubernetes",
+        ),
+        (
+            vec!["--poller=file", "--mode", "kubernetes"],
+            vec![],
+            "this build has no Kubernetes",
+        ),
+        (
+            vec!["--poller=file"],
+            vec![("RECAC_ORCHESTRATOR_MODE", "k8s")],
+            "this build has no Kubernetes",
+        ),
+        (
+            vec!["--poller=file", "--jira-label=x"],
+            vec![],
+            "this build has no Jira",
+        ),
+        (
+            vec!["--poller=file", "--namespace=x"],
+            vec![],
+            "this build has no Kubernetes",
+        ),
+    ] {
+        let out = bare(&world, &args, &env);
+        assert_eq!(out.code, Some(2), "{args:?}");
+        assert!(out.stderr.contains(said), "{args:?}: {}", out.stderr);
+    }
+}
+
+#[test]
+fn argv_beats_the_environment_and_an_empty_variable_is_unset() {
+    let world = World::new("layers");
+    world.items(&json!([]));
+    let env = [
+        ("RECAC_POLLER", "file"),
+        ("RECAC_WORK_FILE", "work.json"),
+        ("RECAC_ORCHESTRATOR_MODE", "process"),
+        ("RECAC_ONCE", "yes"),
+        ("RECAC_STATE_DIR", "state-by-env"),
+        ("RECAC_MAX_AGENTS", ""),
+        ("RECAC_OWNER", "Wrong!"),
+        ("RECAC_LOG_FORMAT", "xml"),
+        ("RECAC_AGENT_COMMAND", "true"),
+    ];
+    let out = bare(
+        &world,
+        &["--owner=mine", "--log-format", "json", "-v"],
+        &env,
+    );
+    assert_eq!(out.code, Some(0), "{}", out.stderr);
+    assert!(world.path("state-by-env/mine.lock").exists());
+    assert!(out.stderr.starts_with('{'), "{}", out.stderr);
+    let off = bare(
+        &world,
+        &["--owner=mine", "--log-format=text", "--no-once", "--wait"],
+        &env,
+    );
+    assert_eq!(off.code, Some(2));
+    assert!(
+        off.stderr.contains("--wait works only with --once"),
+        "{}",
+        off.stderr
+    );
+}
+
+#[test]
+fn slips_are_answered_with_what_was_meant() {
+    let world = World::new("slips");
+    for (args, said) in [
+        (vec!["--max-agent=3"], "did you mean --max-agents?"),
+        (
+            vec!["--max-agents"],
+            "--max-agents needs a value; write --max-agents=N",
+        ),
+        (
+            vec!["--once=sure"],
+            "--once: \"sure\" is neither on nor off",
+        ),
+        (vec!["run"], "neither an option nor a verb"),
+        (vec!["completions", "tcsh"], "bash, zsh or fish"),
+        (vec!["-x"], "there is no option -x"),
+        (
+            vec!["--poller=file", "--mode=process", "--agent-command=image"],
+            "a plain process has none",
+        ),
+        (
+            vec!["--poller=file", "--work-file=x", "--outcomes=x"],
+            "the work file itself",
+        ),
+        (
+            vec!["__supervise", "a", "b"],
+            "neither an option nor a verb",
+        ),
+    ] {
+        let out = bare(&world, &args, &[]);
+        assert_eq!(out.code, Some(2), "{args:?}");
+        assert!(out.stderr.contains(said), "{args:?}: {}", out.stderr);
+    }
+    let out = bare(&world, &["completions", "bash"], &[]);
+    assert!(out.code == Some(0) && out.stdout.contains("--max-agents"));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_a_wrong_configuration() {
+    let world = World::new("state_dir");
+    world.items(&json!([]));
+    fs::write(world.path("file"), "").unwrap();
+    fs::create_dir_all(world.path(&format!("taken/{}.lock", world.owner))).unwrap();
+    for dir in ["file", "file/below", "taken"] {
+        let dir = world.path(dir);
+        let out = world
+            .orchestrator()
+            .arg("--mode=process")
+            .arg("--once")
+            .arg(format!("--state-dir={}", dir.display()))
+            .run();
+        assert_eq!(out.code, Some(2), "{}", out.stderr);
+        let said = format!("orchestrator: --state-dir: cannot use {}: ", dir.display());
+        assert!(out.stderr.contains(&said), "{}", out.stderr);
+    }
+    let out = bare(&world, &["--poller=file"], &[("HOME", "")]);
+    assert_eq!(out.code, Some(2));
+    assert!(
+        out.stderr.contains("give --state-dir PATH"),
+        "{}",
+        out.stderr
+    );
+    // Below HOME, if nobody said.
+    let out = bare(
+        &world,
+        &[
+            "--poller=file",
+            "--work-file=work.json",
+            "--once",
+            "--mode=process",
+        ],
+        &[],
+    );
+    assert_eq!(out.code, Some(0), "{}", out.stderr);
+    assert!(
+        world
+            .path("home/.local/state/recac-orchestrator/default.lock")
+            .exists()
+    );
+}
