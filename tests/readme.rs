@@ -367,7 +367,7 @@ fn every_option_and_script_that_is_named_is_there() {
     let Ok(Asked::Text(help)) = flags::parse(["--help".into()], &|_| None) else {
         panic!("no help");
     };
-    let docker = ["--init"];
+    let docker = ["--init", "--volume"];
     for piece in code(&readme) {
         for word in piece.split([' ', '=', '\\', '|']) {
             if word.starts_with("--") && !docker.contains(&word) && word != "--cap-drop" {

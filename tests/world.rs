@@ -344,6 +344,10 @@ impl Started<'_> {
         text(&self.at.with_extension("stderr"))
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal);
     }

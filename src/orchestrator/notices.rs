@@ -116,7 +116,16 @@ impl Notices {
             self.said.extend(last.map(|said| (key, said)));
             return None;
         }
-        let words = verdict.to_string();
+        // Each start is another one.
+        let words = match verdict {
+            Verdict::Spawn(new) => format!("{verdict} {} {}", new.name, new.attempt),
+            Verdict::Wait(_)
+            | Verdict::Keep(_)
+            | Verdict::Stop(_)
+            | Verdict::Report(_)
+            | Verdict::Remove(_)
+            | Verdict::Skip(_) => verdict.to_string(),
+        };
         let news = last.is_none_or(|said| said.words != words);
         let refusal = matches!(verdict, Verdict::Wait(Waiting::Refused { .. }));
         self.said.insert(key, Said { words, refusal });

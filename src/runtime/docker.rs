@@ -198,7 +198,7 @@ impl Docker {
     /// a name that is taken and a daemon that is away: so look.
     fn after_failure(&self, spec: &Spec, failed: &Failed) -> Result<(), Refused> {
         if let Cause::Start(_) = failed.cause {
-            return Err(Refused::Everything(failed.to_string()));
+            return Err(Refused::Everything(advised(failed)));
         }
         let everything = |e: Failed| Refused::Everything(e.to_string());
         let found = self.ask(words::find(&spec.name)).map_err(everything)?;
@@ -367,14 +367,16 @@ impl Docker {
 
 /// The error, with the way out where docker is not there at all.
 fn advised(failed: &Failed) -> String {
-    match failed.cause {
-        Cause::Start(_) => format!(
-            "{failed}; install docker, name its client with --docker-binary, or do without by \
-             --mode process"
+    match &failed.cause {
+        Cause::Start(e) if e.kind() == std::io::ErrorKind::NotFound => format!(
+            "{failed}; install docker, or name its client with --docker-binary, or run agents \
+             without containers with --mode process"
         ),
-        Cause::TooLong(_) | Cause::TooMuch(_) | Cause::Held | Cause::Status { .. } => {
-            failed.to_string()
-        }
+        Cause::Start(_)
+        | Cause::TooLong(_)
+        | Cause::TooMuch(_)
+        | Cause::Held
+        | Cause::Status { .. } => failed.to_string(),
     }
 }
 

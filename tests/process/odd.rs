@@ -200,15 +200,15 @@ fn a_run_of_ours_that_cannot_be_read_is_never_started_a_second_time() {
     });
     started.kill();
     let dir = run_dir(&world);
-    let pid = fs::read(dir.join("pid")).unwrap();
-    fs::write(dir.join("pid"), "garbage").unwrap();
+    // As a failing disk would answer: neither there nor not there.
+    fs::create_dir(dir.join("exit")).unwrap();
     let out = orchestrator(&world).agent(&agent).arg("--once").run();
     assert_eq!(out.code, Some(1), "{}", out.stderr);
     assert!(out.stderr.contains(dir.to_str().unwrap()), "{}", out.stderr);
     let again = orchestrator(&world).agent(&agent).start();
     again.wait_for_log("nothing is done");
     assert_eq!(begun(&world), 2, "a second agent for the item");
-    fs::write(dir.join("pid"), pid).unwrap();
+    fs::remove_dir(dir.join("exit")).unwrap();
     open_gate(&world);
     world.wait_for("it is reported", || world.outcomes().len() == 1);
     again.terminate();
