@@ -153,7 +153,7 @@ impl Runtime {
                     Value::Secret(_) | Value::Key(_) => format!("{0}=\"${0}\"", var.name),
                 });
                 let argv = spec.command.iter().flatten().map(|word| quoted(word));
-                ["env".to_owned(), "-i".to_owned()]
+                ["env".to_owned()]
                     .into_iter()
                     .chain(set)
                     .chain(argv)
