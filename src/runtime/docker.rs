@@ -34,7 +34,7 @@ const SAVING: Duration = Duration::from_secs(600);
 const TERM: &str = "10";
 /// How long one call listens for events. It ends by itself, so that none
 /// outlives us for long.
-const LISTEN: Duration = Duration::from_secs(900);
+const LISTEN: Duration = Duration::from_secs(60);
 /// Of a log, for its last lines. Docker counts the pieces of 16 KiB in which it
 /// keeps a long line, and the first may begin anywhere in one: so these are
 /// more lines than anybody shows, or more bytes than [`TAIL`].
