@@ -264,7 +264,8 @@ impl Docker {
             log::warn!(ticket_id = run.item_id, job_name = run.name;
                 "cannot write down why it is stopped: {e}");
         }
-        let words = ["stop", "--time", TERM, &run.uid].map(String::from).into();
+        // The long form has another name in newer clients.
+        let words = ["stop", "-t", TERM, &run.uid].map(String::from).into();
         self.ask(words).map(|_| ()).map_err(|e| e.to_string())
     }
 
