@@ -107,11 +107,24 @@ enum Seen<'a> {
     Silent,
 }
 
-/// Where a run stands among those of its item.
+/// How a run stands among those of its item.
 #[derive(Clone, Copy)]
 struct Age {
+    /// None that was born is older.
     oldest: bool,
-    newest: bool,
+    rank: Rank,
+}
+
+/// Which run of an item remembers its attempts.
+#[derive(Clone, Copy, PartialEq)]
+enum Rank {
+    /// No later one is there.
+    Newest,
+    /// A later one is there, whose agent may never be started: until it is,
+    /// this one remembers the attempts.
+    Followed,
+    /// A later one has taken over what it remembered.
+    Superseded,
 }
 
 /// What an item's runs leave to be done for the item.
@@ -223,14 +236,20 @@ impl Core {
             let born = untold.iter().filter(|(_, run)| run.state != State::Unborn);
             let by_age = |(_, run): &&(usize, &Run)| (run.number, run.uid.clone());
             let oldest = born.clone().min_by_key(by_age).map(|(i, _)| *i);
-            let newest = born.max_by_key(by_age).map(|(i, _)| *i);
+            let newest = born.max_by_key(by_age).map(|(i, run)| (*i, *run));
             // The last one says what is left for the item: a live one, if any.
             untold.sort_by_key(|(_, run)| (run.is_live(), run.number, &run.uid));
             for (i, run) in untold {
-                let age = Age {
-                    oldest: Some(i) == oldest,
-                    newest: Some(i) == newest,
+                let rank = match newest {
+                    Some((newest, _)) if newest == i => Rank::Newest,
+                    // It may still come to nothing, too.
+                    Some((_, newest)) if matches!(newest.state, State::Pending { .. }) => {
+                        Rank::Followed
+                    }
+                    _ => Rank::Superseded,
                 };
+                let oldest = Some(i) == oldest;
+                let age = Age { oldest, rank };
                 let (verdict, then) = self.of_run(now, run, age, seen, sight, &mut wake);
                 if let Some(slot) = verdicts.get_mut(i) {
                     *slot = verdict;
@@ -306,7 +325,9 @@ impl Core {
             State::Ended { .. } if self.memory.is_told(run) => {
                 first(Verdict::Remove(Removal::Told))
             }
-            State::Ended { .. } if !age.newest => first(Verdict::Remove(Removal::Superseded)),
+            State::Ended { .. } if age.rank == Rank::Superseded => {
+                first(Verdict::Remove(Removal::Superseded))
+            }
             State::Ended {
                 started,
                 at,
@@ -319,7 +340,13 @@ impl Core {
                     at: *at,
                     exit_code: *exit_code,
                 };
-                self.of_ended(&ended, why.as_deref(), seen)
+                match age.rank {
+                    Rank::Followed => {
+                        let (_, reason) = self.reason(&ended, why.as_deref(), seen);
+                        keep(Keeping::ForRetry(reason))
+                    }
+                    Rank::Newest | Rank::Superseded => self.of_ended(&ended, why.as_deref(), seen),
+                }
             }
             State::Running { orphaned: true, .. } => {
                 due(stop(StopCause::Orphaned, "its supervisor died".to_owned()))
@@ -387,10 +414,7 @@ impl Core {
         let Ended {
             run, at, exit_code, ..
         } = *ended;
-        let (cause, stopped) = self.stopped(ended, seen).unzip();
-        let reason = stopped
-            .or(why.map(str::to_owned))
-            .unwrap_or_else(|| explain(exit_code));
+        let (cause, reason) = self.reason(ended, why, seen);
         let report = |end, reason: String| {
             let outcome = ended.outcome(end, reason, vec![]);
             (Verdict::Report(Box::new(outcome)), Next::AfterRun)
@@ -442,6 +466,20 @@ impl Core {
                 (Verdict::Keep(Keeping::ForRetry(last)), next)
             }
         }
+    }
+
+    /// Which rule ended the run, if one did, and why it ended in any case.
+    fn reason(
+        &self,
+        ended: &Ended<'_>,
+        why: Option<&str>,
+        seen: Seen<'_>,
+    ) -> (Option<StopCause>, String) {
+        let (cause, stopped) = self.stopped(ended, seen).unzip();
+        let reason = stopped
+            .or(why.map(str::to_owned))
+            .unwrap_or_else(|| explain(ended.exit_code));
+        (cause, reason)
     }
 
     /// Which rule ended the run, if one did, and in which words.

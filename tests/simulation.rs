@@ -172,8 +172,28 @@ impl World {
             }
             12 if !self.kept.is_empty() => {
                 let i = self.random.below(self.kept.len() as u64) as usize;
-                if let State::Running { orphaned, .. } = &mut self.kept[i].run.state {
-                    *orphaned = true;
+                let run = &mut self.kept[i].run;
+                let mut back = None;
+                match &mut run.state {
+                    State::Running { orphaned, .. } => *orphaned = true,
+                    // Whoever was about to start its agent dies.
+                    State::Pending { .. } if run.stop.is_none() => {
+                        run.state = State::Unborn;
+                        let (id, number) = (run.source_id.clone(), run.number);
+                        back = Some((id, number));
+                        if let Some(started) = self.started.get_mut(&run.source_id) {
+                            *started = started.saturating_sub(1);
+                        }
+                    }
+                    _ => {}
+                }
+                // The attempt before it is the last one again.
+                if let Some((id, number)) = back {
+                    let runs = self.kept.iter().map(|k| &k.run);
+                    let before = runs.filter(|r| r.source_id == id && r.number < number);
+                    if let Some(last) = before.max_by_key(|r| r.number) {
+                        self.former.remove(&last.uid);
+                    }
                 }
             }
             _ => {}
