@@ -47,7 +47,9 @@ impl Orchestrator {
         };
         self.look_up_missing(now, runs.as_deref().unwrap_or_default());
         let mut plan = self.decide(now, runs.as_deref());
-        if self.fresh_look(now, &plan) {
+        // A place that one item does not take falls to another.
+        let mut fresh = BTreeSet::new();
+        while self.fresh_look(now, &plan, &mut fresh) {
             plan = self.decide(now, runs.as_deref());
         }
         let items = self.items.clone().unwrap_or_default();
@@ -179,14 +181,18 @@ impl Orchestrator {
     }
 
     /// Looks at the items once more that are about to be started, for the
-    /// last poll may be old. True if the plan has to be made anew.
-    fn fresh_look(&mut self, now: Stamp, plan: &Plan) -> bool {
+    /// last poll may be old; not at those in `fresh`, where it puts the others.
+    /// True if the plan has to be made anew.
+    fn fresh_look(&mut self, now: Stamp, plan: &Plan, fresh: &mut BTreeSet<String>) -> bool {
         let Some(items) = &self.items else {
             return false;
         };
         let spawns = plan.items.iter().zip(items.iter());
         let spawns = spawns.filter(|(verdict, _)| matches!(verdict, Verdict::Spawn(_)));
-        let ids: Vec<String> = spawns.map(|(_, item)| item.source_id.clone()).collect();
+        let ids: BTreeSet<String> = spawns
+            .map(|(_, item)| item.source_id.clone())
+            .filter(|id| !fresh.contains(id))
+            .collect();
         if ids.is_empty() {
             return false;
         }
@@ -200,23 +206,23 @@ impl Orchestrator {
             }
         };
         let mut items = Arc::unwrap_or_clone(self.items.take().unwrap_or_default());
-        let ids: BTreeSet<String> = ids.into_iter().collect();
         let before = items.len();
         let mut changed = false;
         items.retain_mut(|item| {
             if !ids.contains(&item.source_id) {
                 return true;
             }
-            let Some(Standing::Wanted(fresh)) = standings.remove(&item.source_id) else {
+            let Some(Standing::Wanted(seen)) = standings.remove(&item.source_id) else {
                 return false;
             };
-            let mut fresh = *fresh;
-            self.admit(&mut fresh);
-            changed |= fresh != *item;
-            *item = fresh;
+            let mut seen = *seen;
+            self.admit(&mut seen);
+            changed |= seen != *item;
+            *item = seen;
             true
         });
         changed |= items.len() != before;
+        fresh.extend(ids);
         self.items = Some(Arc::new(items));
         changed
     }
