@@ -52,8 +52,6 @@ pub enum Fault {
     Lost,
     /// It is done, and half of the body is sent.
     Cut,
-    /// It is done, and this long later answered.
-    Slow(Duration),
 }
 
 impl Fault {
@@ -292,14 +290,7 @@ impl Double {
     /// The agent of this Job ends with this exit code.
     pub fn finish_job(&self, name: &str, code: i64) {
         self.with_pod(name, |state, pod| {
-            life::finish(&mut state.server.store, pod, code, "");
-        });
-    }
-
-    /// The same, and the container leaves a termination message.
-    pub fn finish_job_saying(&self, name: &str, code: i64, message: &str) {
-        self.with_pod(name, |state, pod| {
-            life::finish(&mut state.server.store, pod, code, message);
+            life::finish(&mut state.server.store, pod, code);
         });
     }
 
@@ -544,7 +535,7 @@ fn serve(shared: &Shared, request: Request, mut stream: &TcpStream) -> bool {
             return false;
         }
         Some(Fault::Answer(answer)) => Outcome::Answer(answer.clone()),
-        Some(Fault::Lost | Fault::Cut | Fault::Slow(_)) | None => state.server.answer(&request),
+        Some(Fault::Lost | Fault::Cut) | None => state.server.answer(&request),
     };
     let date = http_date(&state);
     let answer = match outcome {
@@ -567,7 +558,6 @@ fn serve(shared: &Shared, request: Request, mut stream: &TcpStream) -> bool {
             let _ = stream.write_all(&[&head, &body[..body.len() / 2]].concat());
             return false;
         }
-        Some(Fault::Slow(time)) => thread::sleep(time),
         Some(Fault::Answer(_) | Fault::Hang | Fault::Close) | None => {}
     }
     let whole = stream.write_all(&[&head, body].concat()).is_ok();

@@ -161,7 +161,7 @@ impl Life {
                 let scheduled = !text(&pod["spec"]["nodeName"]).is_empty();
                 match (self.agents, text(&pod["status"]["phase"]).as_str()) {
                     (Agents::Run | Agents::Exit(_), "Pending") if !scheduled => begin(store, pod),
-                    (Agents::Exit(code), "Running") => finish(store, pod, code, ""),
+                    (Agents::Exit(code), "Running") => finish(store, pod, code),
                     _ => {}
                 }
             }
@@ -355,7 +355,7 @@ pub fn begin(store: &mut Store, pod: &Value) {
 }
 
 /// Its container has ended, and so has its Job.
-pub fn finish(store: &mut Store, pod: &Value, code: i64, message: &str) {
+pub fn finish(store: &mut Store, pod: &Value, code: i64) {
     let (namespace, name) = place(pod);
     let now = store.time();
     store.change(PODS, &namespace, &name, |pod| {
@@ -367,14 +367,11 @@ pub fn finish(store: &mut Store, pod: &Value, code: i64, message: &str) {
             Some(begun) => begun.to_owned(),
             None => now.clone(),
         };
-        let mut ended = json!({
+        let ended = json!({
             "exitCode": code, "startedAt": begun, "finishedAt": now,
             "reason": if code == 0 { "Completed" } else { "Error" },
             "containerID": "containerd://x",
         });
-        if !message.is_empty() {
-            ended["message"] = json!(message);
-        }
         pod["status"]["containerStatuses"] = json!([status(pod, json!({"terminated": ended}))]);
         pod["status"]["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
         pod["metadata"]

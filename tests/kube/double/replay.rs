@@ -183,7 +183,7 @@ impl Replay {
             let (namespace, name) = place(pod);
             let status = pod["status"].clone();
             let store = &mut state.server.store;
-            life::finish(store, pod, code, "");
+            life::finish(store, pod, code);
             store.change(PODS, &namespace, &name, |pod| {
                 pod["status"] = status;
                 pod["spec"].as_object_mut().unwrap().remove("nodeName");
