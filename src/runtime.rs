@@ -5,6 +5,7 @@
 
 pub mod claim;
 pub mod docker;
+pub mod kube;
 pub mod process;
 mod stop;
 
