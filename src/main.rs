@@ -133,7 +133,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     }
     let setup = Setup {
         limits: limits(&config),
-        source: Source::File(File::new(
+        source: Source::file(File::new(
             config.work_file.clone(),
             config.outcomes.clone(),
             repos,

@@ -52,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["core"]),
     ("redact", &[]),
     ("cmd", &[]),
+    ("http", &[]),
     ("core", &[]),
 ];
 
@@ -83,6 +84,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("std::process::ExitCode", &["main.rs"]),
     ("lexopt", &["flags.rs"]),
     ("signal_hook", &["main.rs"]),
+    ("ureq", &["http.rs"]),
     ("bollard_stubs", &["runtime/docker/state.rs"]),
     (
         "rustix",
