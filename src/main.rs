@@ -15,7 +15,7 @@ use std::{
 use recac_orchestrator::{
     agent::{Agent, Place},
     core::{Limits, spell},
-    flags::{self, Asked, Config, Mode},
+    flags::{self, Asked, Config, Mode, Outcomes},
     logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
     redact::Redactor,
@@ -72,6 +72,10 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
+        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
+            logs::say("this verb does not work yet");
+            ExitCode::from(WRONG)
+        }
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
             ExitCode::from(WRONG)
@@ -80,6 +84,13 @@ fn main() -> ExitCode {
 }
 
 fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCode {
+    let outcomes = match (config.mode, &config.outcomes) {
+        (Mode::Local | Mode::Process, Outcomes::File(path)) => path.clone(),
+        (Mode::Kubernetes, _) | (_, Outcomes::ConfigMap(_)) => {
+            logs::say("--mode: k8s does not work yet");
+            return ExitCode::from(WRONG);
+        }
+    };
     let levels = environment.get("RUST_LOG").cloned();
     let agent = agent(&config, environment);
     let mut redactor = Redactor::new();
@@ -133,11 +144,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     }
     let setup = Setup {
         limits: limits(&config),
-        source: Source::file(File::new(
-            config.work_file.clone(),
-            config.outcomes.clone(),
-            repos,
-        )),
+        source: Source::file(File::new(config.work_file.clone(), outcomes, repos)),
         runtime: Arc::new(runtime(&config, &state)),
         agent,
         state,
@@ -208,6 +215,7 @@ fn greet(config: &Config, state: &Path) {
         config.max_agents,
         match config.mode {
             Mode::Local => "containers",
+            Mode::Kubernetes => "Jobs",
             Mode::Process => "processes",
         },
         config.owner,
@@ -255,6 +263,7 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
         owner: config.owner.clone(),
         place: match config.mode {
             Mode::Local => Place::Container,
+            Mode::Kubernetes => Place::Pod,
             Mode::Process => Place::Process,
         },
         command: config.agent_command.clone(),
@@ -281,7 +290,7 @@ fn runtime(config: &Config, state: &StateDir) -> Runtime {
             };
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
-        Mode::Process => {
+        Mode::Kubernetes | Mode::Process => {
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
     }
