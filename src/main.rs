@@ -22,6 +22,7 @@ use recac_orchestrator::{
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
+        kube::{self, access::Origin, client::Client, manifest, template::Template},
         process::{Process, supervise},
     },
     source::{Source, file::File, repo::Repos},
@@ -84,13 +85,6 @@ fn main() -> ExitCode {
 }
 
 fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCode {
-    let outcomes = match (config.mode, &config.outcomes) {
-        (Mode::Local | Mode::Process, Outcomes::File(path)) => path.clone(),
-        (Mode::Kubernetes, _) | (_, Outcomes::ConfigMap(_)) => {
-            logs::say("--mode: k8s does not work yet");
-            return ExitCode::from(WRONG);
-        }
-    };
     let levels = environment.get("RUST_LOG").cloned();
     let agent = agent(&config, environment);
     let mut redactor = Redactor::new();
@@ -139,13 +133,27 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
             Err(refused) => return locked(&refused),
         },
     };
+    let runtime = match runtime(&config, &state, &agent, &redactor) {
+        Ok(runtime) => Arc::new(runtime),
+        Err(why) => {
+            logs::say(&why);
+            return ExitCode::from(WRONG);
+        }
+    };
     if how == How::Forever {
         greet(&config, &root);
     }
+    let outcomes = match &config.outcomes {
+        Outcomes::File(path) => path.clone(),
+        Outcomes::ConfigMap(_) => {
+            logs::say("--outcomes: a ConfigMap does not work yet");
+            return ExitCode::from(WRONG);
+        }
+    };
     let setup = Setup {
         limits: limits(&config),
         source: Source::file(File::new(config.work_file.clone(), outcomes, repos)),
-        runtime: Arc::new(runtime(&config, &state)),
+        runtime,
         agent,
         state,
         keep_logs: config.keep_logs,
@@ -279,8 +287,13 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
     }
 }
 
-fn runtime(config: &Config, state: &StateDir) -> Runtime {
-    match config.mode {
+fn runtime(
+    config: &Config,
+    state: &StateDir,
+    agent: &Agent,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<Runtime, String> {
+    Ok(match config.mode {
         Mode::Local => {
             let settings = Settings {
                 binary: config.docker_binary.clone(),
@@ -290,8 +303,44 @@ fn runtime(config: &Config, state: &StateDir) -> Runtime {
             };
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
-        Mode::Kubernetes | Mode::Process => {
+        Mode::Kubernetes => {
+            let env = |name: &str| agent.environment.get(name).cloned();
+            let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
+            let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
+                settings: job_settings(config, client.namespace())?,
+                client,
+                owner: config.owner.clone(),
+                keep_finished: config.keep_finished,
+                state: state.clone(),
+                redactor: Arc::clone(redactor),
+                dry_run: config.dry_run,
+            })))
+        }
+        Mode::Process => {
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
+    })
+}
+
+/// What every Job is made with. `context` is the namespace of where we are.
+fn job_settings(config: &Config, context: Option<String>) -> Result<manifest::Settings, String> {
+    let namespace = config.namespace.clone().or(context);
+    let mut settings = manifest::Settings {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        pull: config.image_pull_policy,
+        secret: config.agent_secret.clone(),
+        service_account: config.agent_service_account.clone(),
+        start_timeout: config.start_timeout,
+        agent_timeout: config.agent_timeout,
+        template: None,
+    };
+    if let Some(path) = &config.job_template {
+        let wrong = |why: String| format!("--job-template: {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let template = Template::parse(&text).map_err(wrong)?;
+        template.check(&settings).map_err(wrong)?;
+        settings.template = Some(template);
     }
+    Ok(settings)
 }

@@ -4,7 +4,7 @@
 //! Only its conditions end a Job; why one does not start, and why it failed,
 //! has to be dug out of its pods and events.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +242,11 @@ pub struct About {
     pub uid: String,
 }
 
+/// What a container says that is merely not there yet, and what is said where
+/// nothing better is known.
+const VAGUE: [&str; 3] = ["ContainerCreating", "PodInitializing", DELETED];
+const DELETED: &str = "somebody is deleting it";
+
 /// What [`STOP`] holds: why the run was stopped, and what goes with its pod.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct StopNote {
@@ -312,7 +317,9 @@ impl Job {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    fn is_told(&self) -> bool {
+    /// Whether its source has heard of its end.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
         self.metadata.annotations.contains_key(REPORTED)
     }
 
@@ -367,6 +374,13 @@ impl Job {
         if let Some(since) = there.iter().filter_map(|pod| pod.agent_started()).max() {
             return State::Running {
                 since,
+                orphaned: false,
+            };
+        }
+        if there.is_empty() && self.status.ready == Some(1) {
+            // Its pods are not for us to see.
+            return State::Running {
+                since: self.let_go().unwrap_or_default(),
                 orphaned: false,
             };
         }
@@ -439,7 +453,7 @@ impl Job {
             .or(waiting)
             .or_else(|| {
                 let deleted = self.is_being_deleted();
-                deleted.then(|| "somebody is deleting it".to_owned())
+                deleted.then(|| DELETED.to_owned())
             })
     }
 
@@ -539,13 +553,7 @@ impl Pod {
         let all = self.status.init_container_statuses.iter();
         let all = all.chain(&self.status.container_statuses);
         let waits = all.filter_map(|c| c.state.waiting.as_ref());
-        // These two say of every pod that it is not there yet.
-        let said = |w: &&Waiting| {
-            !matches!(
-                w.reason.as_deref(),
-                None | Some("ContainerCreating" | "PodInitializing")
-            )
-        };
+        let said = |w: &&Waiting| w.reason.as_deref().is_some_and(|r| !VAGUE.contains(&r));
         if let Some(w) = waits.clone().find(said) {
             return Some(words(w.reason.as_deref(), w.message.as_deref()));
         }
@@ -674,10 +682,21 @@ impl Event {
     }
 }
 
-/// How long the Job has been let go already when `since` comes.
+/// Whether a run waits and only events could say what for.
 #[must_use]
-pub fn after(job: &Job, since: Stamp) -> Option<Duration> {
-    Some(since.since(job.let_go()?))
+pub fn is_vague(state: &State) -> bool {
+    match state {
+        State::Pending {
+            why,
+            suspended: false,
+            ..
+        } => why.as_deref().is_none_or(|why| VAGUE.contains(&why)),
+        State::Pending { .. }
+        | State::Running { .. }
+        | State::Ended { .. }
+        | State::Unborn
+        | State::Told => false,
+    }
 }
 
 fn stamp(text: &Option<String>) -> Option<Stamp> {
