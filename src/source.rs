@@ -3,10 +3,16 @@
 //! Never decides what runs, and never tries anything twice: the next tick is
 //! the retry.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use crate::core::{Item, Outcome, RunId, Stamp, Standing};
+use crate::core::{Item, Outcome, Stamp, Standing};
 
+pub mod blockers;
 pub mod file;
 pub mod repo;
 
@@ -19,51 +25,78 @@ pub enum Trouble {
     Later(String, Option<Duration>),
     /// It concerns the one item that was asked for; the others go on.
     Item(String),
-    /// It stays until a person does something: the work file is not there,
-    /// the credentials are refused.
+    /// It stays until a person does something: the work file is not there.
     Everything(String),
+    /// The credentials are refused. Every further try makes it worse, so
+    /// nobody should wait for one.
+    Refused(String),
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Later(why, _) | Trouble::Item(why) | Trouble::Everything(why) => {
-                f.write_str(why)
-            }
+            Trouble::Later(why, _)
+            | Trouble::Item(why)
+            | Trouble::Everything(why)
+            | Trouble::Refused(why) => f.write_str(why),
         }
     }
 }
 
-/// The source chosen by `--poller`.
+/// The source chosen by `--poller`. Shared by the loop and by the threads that
+/// tell it how runs have ended.
 pub enum Source {
     /// A JSON file of items.
-    File(file::File),
+    File(Mutex<file::File>),
+}
+
+/// What is told of a run that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It was started just now.
+    Now,
+    /// It was found running, started perhaps long ago.
+    Before,
 }
 
 impl Source {
+    /// Items of a work file.
+    #[must_use]
+    pub fn file(file: file::File) -> Source {
+        Source::File(Mutex::new(file))
+    }
+
     /// Everything that is wanted, in the order in which it should start, with
-    /// what cannot start and why.
+    /// what cannot start and why. What an agent is given may be left out; see
+    /// [`Source::fresh`].
     ///
     /// # Errors
     /// If that cannot be known; nothing may be concluded then.
-    pub fn wanted(&mut self, now: Stamp) -> Result<Vec<Item>, Trouble> {
+    pub fn wanted(&self, now: Stamp) -> Result<Vec<Item>, Trouble> {
         match self {
-            Source::File(file) => file.wanted(now),
+            Source::File(file) => lock(file).wanted(now),
         }
     }
 
     /// What has become of the items with these source ids. The answer has
-    /// every one of them.
+    /// every one of them; what an agent is given may be left out.
     ///
     /// # Errors
     /// As of [`Source::wanted`].
-    pub fn look_up(
-        &mut self,
-        now: Stamp,
-        ids: &[&str],
-    ) -> Result<BTreeMap<String, Standing>, Trouble> {
+    pub fn look_up(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
         match self {
-            Source::File(file) => file.look_up(now, ids),
+            Source::File(file) => lock(file).look_up(now, ids),
+        }
+    }
+
+    /// The items with these source ids as they are now, whole, so that they
+    /// can be started. One that is missing in the answer cannot be.
+    ///
+    /// # Errors
+    /// As of [`Source::wanted`].
+    pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+        match self {
+            Source::File(file) => lock(file).look_up(now, ids),
         }
     }
 
@@ -72,18 +105,26 @@ impl Source {
     ///
     /// # Errors
     /// If it could not be told, or not for certain: tell it again.
-    pub fn report(&mut self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+    pub fn report(&self, _now: Stamp, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
         match self {
-            Source::File(file) => file.report(outcome, tail),
+            Source::File(file) => lock(file).report(outcome, tail),
         }
     }
 
-    /// Tells that a run of the item with this source id has started. A file
-    /// is told nothing: the run itself is the claim.
+    /// Whether it wants to hear of runs that begin.
+    #[must_use]
+    pub fn hears_of_starts(&self) -> bool {
+        match self {
+            // The run itself is the claim.
+            Source::File(_) => false,
+        }
+    }
+
+    /// Tells that a run of the item with this source id has begun.
     ///
     /// # Errors
-    /// If it could not be told.
-    pub fn started(&mut self, _source_id: &str, _run: &RunId) -> Result<(), Trouble> {
+    /// [`Trouble::Item`] if it will never be told; else tell it again.
+    pub fn started(&self, _now: Stamp, _source_id: &str, _begun: Begun) -> Result<(), Trouble> {
         match self {
             Source::File(_) => Ok(()),
         }
@@ -94,7 +135,11 @@ impl Source {
     #[must_use]
     pub fn bad_entries(&self) -> usize {
         match self {
-            Source::File(file) => file.bad_entries(),
+            Source::File(file) => lock(file).bad_entries(),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

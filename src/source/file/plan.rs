@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    blockers::{self, Blocker},
     entry::{self, Bad, Entry},
     outcomes::Told,
 };
 use crate::{
     core::{End, Fingerprint, Hold, Item},
-    source::repo::Repos,
+    source::{
+        blockers::{self, Blocker},
+        repo::Repos,
+    },
 };
 
 /// A reading of the work file.
