@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::core::{Item, Outcome, RunId, Stamp, Standing};
 
 pub mod file;
+pub mod jira;
 pub mod repo;
 
 /// Why a source could not do what it was asked for. The variants are what to

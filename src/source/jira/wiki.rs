@@ -1,0 +1,6 @@
+//! x
+
+/// x
+pub fn markdown(wiki: &str) -> String {
+    wiki.to_owned()
+}
