@@ -11,6 +11,7 @@ mod escape;
 mod page;
 mod phrase;
 
+pub use escape::url_around;
 pub use page::{Gap, List, Page};
 pub use phrase::{Mark, Marks, Phrase};
 

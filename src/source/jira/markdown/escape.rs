@@ -142,7 +142,7 @@ fn is_entity(b: &[u8]) -> bool {
 
 /// Where the address begins and ends that has its colon at `colon`; it does
 /// not begin before `from`.
-fn url_around(text: &str, from: usize, colon: usize) -> Option<(usize, usize)> {
+pub fn url_around(text: &str, from: usize, colon: usize) -> Option<(usize, usize)> {
     let b = text.as_bytes();
     if !b[colon..].starts_with(b"://") {
         return None;
@@ -161,7 +161,7 @@ fn url_around(text: &str, from: usize, colon: usize) -> Option<(usize, usize)> {
 }
 
 /// The size of an address without the punctuation of the sentence it ends.
-pub fn end_of_url(url: &str) -> usize {
+fn end_of_url(url: &str) -> usize {
     let mut open = 0_isize;
     for b in url.bytes() {
         open += isize::from(b == b'(') - isize::from(b == b')');

@@ -136,9 +136,9 @@ impl<'a> Phrase<'a> {
         self.links.len() - 1
     }
 
-    /// How many pieces there are.
-    pub fn len(&self) -> usize {
-        self.pieces.len()
+    /// Whether there are no pieces.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
     }
 
     /// Marks the pieces from the one with this number on.
