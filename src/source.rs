@@ -14,6 +14,7 @@ use crate::core::{Item, Outcome, Stamp, Standing};
 
 pub mod blockers;
 pub mod file;
+pub mod jira;
 pub mod repo;
 
 /// Why a source could not do what it was asked for. The variants are what to
