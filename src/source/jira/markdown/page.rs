@@ -106,7 +106,8 @@ impl Page {
             return;
         }
         self.begin(gap);
-        self.text.extend(std::iter::repeat_n('#', level.clamp(1, 6)));
+        self.text
+            .extend(std::iter::repeat_n('#', level.clamp(1, 6)));
         self.push(" ");
         self.one_line = true;
         phrase::write(self, phrase);
