@@ -107,7 +107,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
         default: config.default_repo.clone(),
         needed: agent.command.names_repo(),
     };
-    if let (Some(default), Err(hold)) = (&config.default_repo, repos.choose(None)) {
+    if let (Some(default), Err(hold)) = (&config.default_repo, repos.choose(None, "")) {
         logs::say(&format!("--default-repo: {default:?}: {hold}"));
         return ExitCode::from(WRONG);
     }

@@ -14,6 +14,7 @@ use crate::core::{Item, Outcome, Stamp, Standing};
 
 pub mod blockers;
 pub mod file;
+pub mod jira;
 pub mod repo;
 
 /// Why a source could not do what it was asked for. The variants are what to
@@ -47,7 +48,9 @@ impl fmt::Display for Trouble {
 /// tell it how runs have ended.
 pub enum Source {
     /// A JSON file of items.
-    File(Mutex<file::File>),
+    File(Box<Mutex<file::File>>),
+    /// Tickets.
+    Jira(Box<jira::Jira>),
 }
 
 /// What is told of a run that has begun.
@@ -63,7 +66,13 @@ impl Source {
     /// Items of a work file.
     #[must_use]
     pub fn file(file: file::File) -> Source {
-        Source::File(Mutex::new(file))
+        Source::File(Box::new(Mutex::new(file)))
+    }
+
+    /// Tickets of a Jira.
+    #[must_use]
+    pub fn jira(jira: jira::Jira) -> Source {
+        Source::Jira(Box::new(jira))
     }
 
     /// Everything that is wanted, in the order in which it should start, with
@@ -75,6 +84,7 @@ impl Source {
     pub fn wanted(&self, now: Stamp) -> Result<Vec<Item>, Trouble> {
         match self {
             Source::File(file) => lock(file).wanted(now),
+            Source::Jira(jira) => jira.wanted(),
         }
     }
 
@@ -86,6 +96,7 @@ impl Source {
     pub fn look_up(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
         match self {
             Source::File(file) => lock(file).look_up(now, ids),
+            Source::Jira(jira) => jira.look_up(ids),
         }
     }
 
@@ -97,6 +108,7 @@ impl Source {
     pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
         match self {
             Source::File(file) => lock(file).look_up(now, ids),
+            Source::Jira(jira) => jira.fresh(ids),
         }
     }
 
@@ -105,9 +117,10 @@ impl Source {
     ///
     /// # Errors
     /// If it could not be told, or not for certain: tell it again.
-    pub fn report(&self, _now: Stamp, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+    pub fn report(&self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
         match self {
             Source::File(file) => lock(file).report(outcome, tail),
+            Source::Jira(jira) => jira.report(outcome, tail),
         }
     }
 
@@ -117,6 +130,7 @@ impl Source {
         match self {
             // The run itself is the claim.
             Source::File(_) => false,
+            Source::Jira(jira) => jira.hears_of_starts(),
         }
     }
 
@@ -124,9 +138,10 @@ impl Source {
     ///
     /// # Errors
     /// [`Trouble::Item`] if it will never be told; else tell it again.
-    pub fn started(&self, _now: Stamp, _source_id: &str, _begun: Begun) -> Result<(), Trouble> {
+    pub fn started(&self, source_id: &str, begun: Begun) -> Result<(), Trouble> {
         match self {
             Source::File(_) => Ok(()),
+            Source::Jira(jira) => jira.started(source_id, begun),
         }
     }
 
@@ -136,6 +151,8 @@ impl Source {
     pub fn bad_entries(&self) -> usize {
         match self {
             Source::File(file) => lock(file).bad_entries(),
+            // A ticket that cannot be used has a verdict like any other.
+            Source::Jira(_) => 0,
         }
     }
 }

@@ -94,7 +94,7 @@ impl Orchestrator {
             let (source, sender) = (Arc::clone(&self.source), self.sender.clone());
             let (source_id, begun) = (source_id.clone(), start.begun);
             self.tells.run(move || {
-                let result = source.started(clock::now(), &source_id, begun);
+                let result = source.started(&source_id, begun);
                 // The loop may have left.
                 let _ = sender.send(Event::Done(Done::Begun { source_id, result }));
             });
@@ -134,7 +134,7 @@ impl Orchestrator {
         self.tells.run(move || {
             let tail = tail(&runtime, &redactor, &run, known);
             let outcome = Box::new(cleaned(&redactor, &outcome));
-            let result = source.report(clock::now(), &outcome, &tail);
+            let result = source.report(&outcome, &tail);
             let gone = result.is_ok() && last;
             let removed = gone.then(|| runtime.remove(&run, Removal::Told));
             let done = Done::Told {
@@ -150,7 +150,7 @@ impl Orchestrator {
     /// Tells the source of an item that never had a run.
     pub(super) fn tell_end_of_item(&mut self, item: &Item, outcome: &Outcome) {
         let outcome = cleaned(&self.redactor, outcome);
-        let result = self.source.report(clock::now(), &outcome, "");
+        let result = self.source.report(&outcome, "");
         self.told(&outcome, result, Subject::Item(item.source_id.clone()));
     }
 
