@@ -21,11 +21,13 @@ pub fn start(
     redactor: Arc<RwLock<Redactor>>,
 ) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(if verbose {
-        LevelFilter::Debug
-    } else {
-        LevelFilter::Info
-    });
+    builder.filter_level(LevelFilter::Info);
+    if verbose {
+        // What HTTP and TLS have to say of themselves would bury all else.
+        for ours in ["orchestrator", "recac_orchestrator"] {
+            builder.filter_module(ours, LevelFilter::Debug);
+        }
+    }
     if let Some(levels) = levels {
         builder.parse_filters(levels);
     }

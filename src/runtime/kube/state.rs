@@ -18,7 +18,6 @@ pub struct List<T> {
     #[serde(default)]
     pub metadata: ListMeta,
     /// Its part on this page.
-    #[serde(default = "Vec::new")]
     pub items: Vec<T>,
 }
 
