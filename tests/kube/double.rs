@@ -131,7 +131,9 @@ impl Double {
                 if state.over {
                     return;
                 }
-                step(&mut state);
+                if state.lively {
+                    step(&mut state);
+                }
                 drop(state);
                 shared.news.notify_all();
             }
@@ -205,6 +207,11 @@ impl Double {
     pub fn step(&self) {
         step(&mut self.lock());
         self.shared.news.notify_all();
+    }
+
+    /// Nobody in the cluster does anything by himself any more.
+    pub fn rest(&self) {
+        self.lock().lively = false;
     }
 
     /// What agents do without being told.
@@ -314,9 +321,9 @@ impl Double {
         let case = cases.find(|c| c["case"] == case).unwrap();
         let mut state = self.lock();
         step(&mut state);
-        let store = &mut state.server.store;
-        let job = store.get(JOBS, NAMESPACE, job).cloned().unwrap();
-        life::replay(store, &job, case);
+        let State { server, life, .. } = &mut *state;
+        let job = server.store.get(JOBS, NAMESPACE, job).cloned().unwrap();
+        life.replay(&mut server.store, &job, case);
         drop(state);
         self.shared.news.notify_all();
     }

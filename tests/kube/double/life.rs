@@ -3,7 +3,7 @@
 //! is being deleted goes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,8 @@ pub struct Life {
     pub grace: Duration,
     /// When a pod that is ending is gone, by its uid.
     ending: BTreeMap<String, Instant>,
+    /// Jobs that get no pod any more, by their uid.
+    barren: BTreeSet<String>,
 }
 
 impl Life {
@@ -42,6 +44,7 @@ impl Life {
             agents: Agents::Wait,
             grace: Duration::ZERO,
             ending: BTreeMap::new(),
+            barren: BTreeSet::new(),
         }
     }
 
@@ -122,7 +125,9 @@ impl Life {
             return;
         }
         let live = pods.iter().any(|pod| !over(pod));
+        let barren = self.barren.contains(&text(&meta["uid"]));
         if !live
+            && !barren
             && pods
                 .iter()
                 .all(|pod| condition(pod, "DisruptionTarget").is_some())
@@ -186,6 +191,48 @@ impl Life {
         store.change(PODS, &namespace, &name, |pod| {
             pod["metadata"]["deletionTimestamp"] = json!(now);
         });
+    }
+
+    /// Puts a Job, its pods and events into a state that was recorded elsewhere,
+    /// as if it had come to it now.
+    pub fn replay(&mut self, store: &mut Store, job: &Value, case: &Value) {
+        let (namespace, name) = place(job);
+        let begun = stamp(&case["job_status"]["startTime"]);
+        let shift =
+            |value: &Value| shifted(value, begun, stamp(&job["metadata"]["creationTimestamp"]));
+        let recorded = case["pods"].as_array().cloned().unwrap_or_default();
+        let mut pods = pods_of(store, job);
+        if recorded.is_empty() {
+            self.barren.insert(text(&job["metadata"]["uid"]));
+            for pod in pods.drain(..) {
+                let (namespace, name) = place(&pod);
+                store.remove(PODS, &namespace, &name);
+            }
+        }
+        for (pod, status) in pods.iter().zip(&recorded) {
+            let (namespace, name) = place(pod);
+            store.change(PODS, &namespace, &name, |pod| {
+                pod["status"] = shift(status);
+                let unscheduled = pod["status"]["conditions"][0]["reason"] == "Unschedulable";
+                if !unscheduled {
+                    pod["spec"]["nodeName"] = json!("node1");
+                }
+            });
+        }
+        store.change(JOBS, &namespace, &name, |job| {
+            job["status"] = shift(&case["job_status"]);
+        });
+        for recorded in case["events"].as_array().into_iter().flatten() {
+            let of_job = recorded["involvedObject"]["kind"] == "Job";
+            let (kind, about) = match (of_job, pods.first()) {
+                (true, _) => (JOBS, job),
+                (false, Some(pod)) => (PODS, pod),
+                (false, None) => continue,
+            };
+            let (sort, reason) = (text(&recorded["type"]), text(&recorded["reason"]));
+            let message = text(&recorded["message"]);
+            event(store, kind, about, &sort, &reason, &message);
+        }
     }
 }
 
@@ -530,46 +577,6 @@ pub fn event(
         "eventTime": null, "reportingComponent": "job-controller", "reportingInstance": "",
     });
     store.put(EVENTS, event);
-}
-
-/// Puts a Job, its pods and events into a state that was recorded elsewhere,
-/// as if it had come to it now.
-pub fn replay(store: &mut Store, job: &Value, case: &Value) {
-    let (namespace, name) = place(job);
-    let begun = stamp(&case["job_status"]["startTime"]);
-    let shift = |value: &Value| shifted(value, begun, stamp(&job["metadata"]["creationTimestamp"]));
-    let recorded = case["pods"].as_array().cloned().unwrap_or_default();
-    let mut pods = pods_of(store, job);
-    if recorded.is_empty() {
-        for pod in pods.drain(..) {
-            let (namespace, name) = place(&pod);
-            store.remove(PODS, &namespace, &name);
-        }
-    }
-    for (pod, status) in pods.iter().zip(&recorded) {
-        let (namespace, name) = place(pod);
-        store.change(PODS, &namespace, &name, |pod| {
-            pod["status"] = shift(status);
-            let unscheduled = pod["status"]["conditions"][0]["reason"] == "Unschedulable";
-            if !unscheduled {
-                pod["spec"]["nodeName"] = json!("node1");
-            }
-        });
-    }
-    store.change(JOBS, &namespace, &name, |job| {
-        job["status"] = shift(&case["job_status"]);
-    });
-    for recorded in case["events"].as_array().into_iter().flatten() {
-        let of_job = recorded["involvedObject"]["kind"] == "Job";
-        let (kind, about) = match (of_job, pods.first()) {
-            (true, _) => (JOBS, job),
-            (false, Some(pod)) => (PODS, pod),
-            (false, None) => continue,
-        };
-        let (sort, reason) = (text(&recorded["type"]), text(&recorded["reason"]));
-        let message = text(&recorded["message"]);
-        event(store, kind, about, &sort, &reason, &message);
-    }
 }
 
 /// All times of it moved along with the first.

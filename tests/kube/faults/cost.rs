@@ -33,6 +33,7 @@ fn a_thousand_runs_cost_one_list_of_two_pages_and_few_connections() {
     let job = kube.job("A-1");
     kube.wait_for("it runs", || kube.double.job(&job)["status"]["ready"] == 1);
     first.kill();
+    kube.double.rest();
     copies(&kube, &kube.double.job(&job), 999);
     let before = kube.double.requests().len();
     let started = kube.orchestrator().start();
@@ -94,7 +95,7 @@ fn many_runs_that_wait_are_looked_into_with_one_list_of_pods() {
 #[test]
 fn only_our_own_are_asked_for() {
     let kube = Faked::new("labels");
-    kube.items(&json!([]));
+    kube.items(&json!([{"id": "A-1"}]));
     let started = kube.orchestrator().start();
     kube.passes(200, 2);
     assert_eq!(started.terminate().code, Some(0));

@@ -157,7 +157,7 @@ fn a_server_that_was_away_is_found_again_and_nothing_is_lost() {
     let started = kube.orchestrator().arg("--max-agents=1").start();
     let job = kube.job("A-1");
     kube.double.stop();
-    started.wait_for_log("cannot");
+    started.wait_for_log("what runs is not known");
     kube.double.finish_job(&job, 3);
     kube.double.resume();
     let second = kube.until("it is tried again", || {

@@ -170,7 +170,7 @@ fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
     kube.running("A-2");
     part("kill");
     // Both end meanwhile, and nobody can say so.
-    started.wait_for_log("cannot");
+    started.wait_for_log("what runs is not known");
     part("start");
     kube.wait_for("the API server is back", || {
         kube.try_kubectl(&["get", "--raw", "/readyz"]).is_ok()
