@@ -14,6 +14,7 @@ use std::{
 
 use recac_orchestrator::{
     agent::{Agent, Place},
+    clock,
     core::{Limits, spell},
     flags::{self, Asked, Config, Mode, Outcomes},
     logs,
@@ -22,10 +23,25 @@ use recac_orchestrator::{
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
-        kube::{self, access::Origin, client::Client, manifest, template::Template},
+        kube::{
+            self,
+            access::Origin,
+            client::{self, Client},
+            config_map::ConfigMap,
+            lease::Lease,
+            manifest,
+            template::Template,
+        },
         process::{Process, supervise},
     },
-    source::{Source, file::File, repo::Repos},
+    source::{
+        Source, Trouble,
+        file::{
+            File,
+            ledger::{Ledger, Remote},
+        },
+        repo::Repos,
+    },
     state::{self, StateDir},
 };
 use signal_hook::{
@@ -73,10 +89,11 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
-        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
+        Ok(Asked::Manifest(_)) => {
             logs::say("this verb does not work yet");
             ExitCode::from(WRONG)
         }
+        Ok(Asked::Healthy(config)) => healthy(&config),
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
             ExitCode::from(WRONG)
@@ -143,10 +160,13 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     if how == How::Forever {
         greet(&config, &root);
     }
-    let outcomes = match &config.outcomes {
-        Outcomes::File(path) => path.clone(),
-        Outcomes::ConfigMap(_) => {
-            logs::say("--outcomes: a ConfigMap does not work yet");
+    let outcomes = match (&config.outcomes, &*runtime) {
+        (Outcomes::File(path), _) => Ledger::from(path.clone()),
+        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
+            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
+        }
+        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
+            logs::say("--outcomes: a ConfigMap works only with --mode k8s");
             return ExitCode::from(WRONG);
         }
     };
@@ -211,6 +231,43 @@ fn listen(
         }
     });
     Ok(())
+}
+
+/// Outcomes in a cluster.
+struct Far(ConfigMap);
+
+impl Remote for Far {
+    fn version(&self) -> Result<Option<String>, Trouble> {
+        self.0.version().map_err(|e| trouble(&e))
+    }
+
+    fn read(&self) -> Result<Option<(String, String)>, Trouble> {
+        self.0.read().map_err(|e| trouble(&e))
+    }
+
+    fn write(&self, text: &str, version: Option<&str>) -> Result<Option<String>, Trouble> {
+        self.0.write(text, version).map_err(|e| trouble(&e))
+    }
+}
+
+/// Only a person changes permissions.
+fn trouble(e: &client::Error) -> Trouble {
+    match e.is(401) || e.is(403) {
+        true => Trouble::Everything(e.to_string()),
+        false => Trouble::Later(e.to_string(), None),
+    }
+}
+
+/// Whether the loop of this state directory is well, for a liveness probe.
+fn healthy(config: &Config) -> ExitCode {
+    let due = StateDir::at(&config.state_dir).next_beat(&config.owner);
+    let why = match due {
+        Ok(due) if clock::now() <= due => return ExitCode::SUCCESS,
+        Ok(due) => format!("no sign of life: one was due at {due}"),
+        Err(why) => format!("no sign of life: {why}"),
+    };
+    logs::say(&why);
+    ExitCode::FAILURE
 }
 
 /// What somebody who looks at the log wants to know first.
@@ -307,8 +364,10 @@ fn runtime(
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
             let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            let settings = job_settings(config, client.namespace())?;
             Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
-                settings: job_settings(config, client.namespace())?,
+                lease: lease(config, &client, &settings.namespace, env)?,
+                settings,
                 client,
                 owner: config.owner.clone(),
                 keep_finished: config.keep_finished,
@@ -321,6 +380,25 @@ fn runtime(
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
     })
+}
+
+/// The place of this replica in the election, if there is one. A dry run does
+/// without.
+fn lease(
+    config: &Config,
+    client: &Arc<Client>,
+    namespace: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Lease>, String> {
+    if !config.leader_elect || config.dry_run {
+        return Ok(None);
+    }
+    let pod = env("POD_NAME").or_else(|| env("HOSTNAME"));
+    let pod = pod.unwrap_or_else(|| "orchestrator".to_owned());
+    let name = format!("recac-orchestrator-{}", config.owner);
+    Lease::new(Arc::clone(client), namespace, name, &pod)
+        .map(Some)
+        .map_err(|e| format!("no random number is to be had: {e}"))
 }
 
 /// What every Job is made with. `context` is the namespace of where we are.
