@@ -114,8 +114,9 @@ fn without_first(text: &str, over: usize) -> &str {
     let from = cut.map_or(text.len(), |(at, _)| at);
     let rest = text.get(from..).unwrap_or("");
     match rest.split_once('\n') {
-        Some((_, lines)) => lines,
-        None => rest,
+        // Not where a long line would leave next to nothing.
+        Some((_, lines)) if lines.len() > rest.len() / 2 => lines,
+        Some(_) | None => rest,
     }
 }
 
