@@ -20,6 +20,9 @@ use ureq::{
 
 /// How long a connection may take: name, TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Connections to a server that are kept: as many as there are threads that
+/// have something to say.
+const KEPT: usize = 10;
 /// How long a whole call may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -118,6 +121,12 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
+
+    /// Every header of this name that is ASCII.
+    pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
+        let all = self.headers.get_all(name).into_iter();
+        all.filter_map(|value| value.to_str().ok())
+    }
 }
 
 /// An answer whose content is read while it comes.
@@ -184,12 +193,18 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
+            .max_idle_connections(KEPT)
+            .max_idle_connections_per_host(KEPT)
             .user_agent(concat!("recac-orchestrator/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build());
         if let Some(proxy) = &settings.proxy {
             // Its URL may hold a password.
             let proxy = Proxy::new(proxy).map_err(|_| "the proxy's URL is none".to_owned())?;
             config = config.proxy(Some(proxy));
+        }
+        if settings.connect_to.is_some() {
+            // A proxy would be taken for the place.
+            config = config.proxy(None);
         }
         let config = config.build();
         let agent = match &settings.connect_to {

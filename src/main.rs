@@ -15,13 +15,14 @@ use std::{
 use recac_orchestrator::{
     agent::{Agent, Place},
     core::{Limits, spell},
-    flags::{self, Asked, Config, Mode},
+    flags::{self, Asked, Config, Mode, Outcomes},
     logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
     redact::Redactor,
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
+        kube::{self, access::Origin, client::Client, manifest, template::Template},
         process::{Process, supervise},
     },
     source::{Source, file::File, repo::Repos},
@@ -71,6 +72,10 @@ fn main() -> ExitCode {
             let texts = std::env::vars_os()
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
+        }
+        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
+            logs::say("this verb does not work yet");
+            ExitCode::from(WRONG)
         }
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
@@ -128,17 +133,27 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
             Err(refused) => return locked(&refused),
         },
     };
+    let runtime = match runtime(&config, &state, &agent, &redactor) {
+        Ok(runtime) => Arc::new(runtime),
+        Err(why) => {
+            logs::say(&why);
+            return ExitCode::from(WRONG);
+        }
+    };
     if how == How::Forever {
         greet(&config, &root);
     }
+    let outcomes = match &config.outcomes {
+        Outcomes::File(path) => path.clone(),
+        Outcomes::ConfigMap(_) => {
+            logs::say("--outcomes: a ConfigMap does not work yet");
+            return ExitCode::from(WRONG);
+        }
+    };
     let setup = Setup {
         limits: limits(&config),
-        source: Source::file(File::new(
-            config.work_file.clone(),
-            config.outcomes.clone(),
-            repos,
-        )),
-        runtime: Arc::new(runtime(&config, &state)),
+        source: Source::file(File::new(config.work_file.clone(), outcomes, repos)),
+        runtime,
         agent,
         state,
         keep_logs: config.keep_logs,
@@ -208,6 +223,7 @@ fn greet(config: &Config, state: &Path) {
         config.max_agents,
         match config.mode {
             Mode::Local => "containers",
+            Mode::Kubernetes => "Jobs",
             Mode::Process => "processes",
         },
         config.owner,
@@ -255,6 +271,7 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
         owner: config.owner.clone(),
         place: match config.mode {
             Mode::Local => Place::Container,
+            Mode::Kubernetes => Place::Pod,
             Mode::Process => Place::Process,
         },
         command: config.agent_command.clone(),
@@ -270,8 +287,13 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
     }
 }
 
-fn runtime(config: &Config, state: &StateDir) -> Runtime {
-    match config.mode {
+fn runtime(
+    config: &Config,
+    state: &StateDir,
+    agent: &Agent,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<Runtime, String> {
+    Ok(match config.mode {
         Mode::Local => {
             let settings = Settings {
                 binary: config.docker_binary.clone(),
@@ -281,8 +303,44 @@ fn runtime(config: &Config, state: &StateDir) -> Runtime {
             };
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
+        Mode::Kubernetes => {
+            let env = |name: &str| agent.environment.get(name).cloned();
+            let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
+            let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
+                settings: job_settings(config, client.namespace())?,
+                client,
+                owner: config.owner.clone(),
+                keep_finished: config.keep_finished,
+                state: state.clone(),
+                redactor: Arc::clone(redactor),
+                dry_run: config.dry_run,
+            })))
+        }
         Mode::Process => {
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
+    })
+}
+
+/// What every Job is made with. `context` is the namespace of where we are.
+fn job_settings(config: &Config, context: Option<String>) -> Result<manifest::Settings, String> {
+    let namespace = config.namespace.clone().or(context);
+    let mut settings = manifest::Settings {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        pull: config.image_pull_policy,
+        secret: config.agent_secret.clone(),
+        service_account: config.agent_service_account.clone(),
+        start_timeout: config.start_timeout,
+        agent_timeout: config.agent_timeout,
+        template: None,
+    };
+    if let Some(path) = &config.job_template {
+        let wrong = |why: String| format!("--job-template: {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let template = Template::parse(&text).map_err(wrong)?;
+        template.check(&settings).map_err(wrong)?;
+        settings.template = Some(template);
     }
+    Ok(settings)
 }

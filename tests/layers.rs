@@ -43,6 +43,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cmd",
             "core",
             "flags::PullPolicy",
+            "http",
+            "redact",
             "state",
         ],
     ),

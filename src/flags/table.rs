@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::agent;
 
 use super::{
-    config::{LogFormat, Mode, Poller, PullPolicy},
+    config::{LogFormat, Mode, Outcomes, Poller, PullPolicy},
     option::{Flag, Group, Kind, List, Print, Takes},
     value,
 };
@@ -27,7 +27,7 @@ const FLAG: Flag = Flag {
     more: "",
 };
 
-const MODES: &[&str] = &["local", "process"];
+const MODES: &[&str] = &["local", "k8s", "process"];
 const POLLERS: &[&str] = &["file"];
 const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const FORMATS: &[&str] = &["text", "json"];
@@ -89,17 +89,21 @@ pub(super) const FLAGS: &[Flag] = &[
             set: |d, v| {
                 // The other form of this option. As a path it would quietly
                 // make a file of that name.
-                if v.as_os_str().as_encoded_bytes().starts_with(b"configmap:") {
-                    return Err(format!(
-                        "{v:?} is a ConfigMap, and {NO_KUBERNETES}; give a file"
-                    ));
-                }
-                put(&mut d.outcomes, Some(v))
+                let name = v.to_str().and_then(|v| v.strip_prefix("configmap:"));
+                let place = match name {
+                    Some(name) => Outcomes::ConfigMap(value::object(name).map_err(|_| {
+                        format!("{v:?} names no ConfigMap; write configmap:NAME, with {OBJECT}")
+                    })?),
+                    None => Outcomes::File(v),
+                };
+                put(&mut d.outcomes, Some(place))
             },
         },
-        otherwise: "`<work file without .json>.outcomes.jsonl`",
+        otherwise: "`<work file without .json>.outcomes.jsonl`; in k8s mode \
+                    `configmap:recac-orchestrator-outcomes` (another owner: `…-<owner>`)",
         group: Group::Work,
         brief: "Where a work file's outcomes are kept.",
+        more: "A file, or `configmap:NAME` in k8s mode.",
         ..FLAG
     },
     Flag {
@@ -135,20 +139,18 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Text {
             shape: "KIND",
             choices: MODES,
-            set: |d, v| {
-                d.kubernetes = matches!(v, "k8s" | "kubernetes");
-                match v {
-                    "local" | "docker" => put(&mut d.config.mode, Mode::Local),
-                    "process" => put(&mut d.config.mode, Mode::Process),
-                    "k8s" | "kubernetes" => Ok(()),
-                    _ => Err(no_choice(v, MODES)),
-                }
+            set: |d, v| match v {
+                "local" | "docker" => put(&mut d.config.mode, Mode::Local),
+                "k8s" | "kubernetes" => put(&mut d.config.mode, Mode::Kubernetes),
+                "process" => put(&mut d.config.mode, Mode::Process),
+                _ => Err(no_choice(v, MODES)),
             },
         },
         default: Some("local"),
         group: Group::Agents,
         brief: "Where agents run.",
-        more: "`local` (or `docker`): in containers; `process`: as plain processes.",
+        more: "`local` (or `docker`): in containers; `k8s` (or `kubernetes`): as Jobs; \
+               `process`: as plain processes.",
         ..FLAG
     },
     Flag {
@@ -397,6 +399,120 @@ pub(super) const FLAGS: &[Flag] = &[
         ..FLAG
     },
     Flag {
+        long: "namespace",
+        env: &["RECAC_ORCHESTRATOR_NAMESPACE"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.namespace, Some(value::namespace(v)?)),
+        },
+        otherwise: "the pod's own in a cluster, else the kubeconfig context's, else `default`",
+        group: Group::Kubernetes,
+        brief: "Where Jobs live.",
+        ..FLAG
+    },
+    Flag {
+        long: "job-template",
+        env: &["RECAC_JOB_TEMPLATE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.job_template, Some(v)),
+        },
+        group: Group::Kubernetes,
+        brief: "JSON file laid over every Job.",
+        more: "As kubectl's strategic merge does it: lists by `name` (containers, init \
+               containers, volumes, env, image pull secrets) or `mountPath` (volume mounts), \
+               other lists replaced, `null` removes. The agent's container is called `agent`.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-secret",
+        env: &["RECAC_AGENT_SECRET_NAME"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_secret, value::object(v)?),
+        },
+        default: Some("recac-agent-secrets"),
+        group: Group::Kubernetes,
+        brief: "Secret whose keys every Job gets as variables.",
+        more: "It need not be there.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-service-account",
+        env: &["RECAC_AGENT_SERVICE_ACCOUNT"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_service_account, Some(value::object(v)?)),
+        },
+        otherwise: "the namespace's own, without its token",
+        group: Group::Kubernetes,
+        brief: "Service account of Jobs, with its token.",
+        ..FLAG
+    },
+    Flag {
+        long: "kubeconfig",
+        env: &["KUBECONFIG"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.kubeconfig, Some(v)),
+        },
+        otherwise: "in-cluster, else `~/.kube/config`",
+        group: Group::Kubernetes,
+        brief: "How the API server is reached.",
+        more: "Read by `kubectl config view`, which must be there.",
+        ..FLAG
+    },
+    Flag {
+        long: "kube-context",
+        env: &["RECAC_KUBE_CONTEXT"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.kube_context, Some(value::line(v)?)),
+        },
+        otherwise: "the kubeconfig's current one",
+        group: Group::Kubernetes,
+        brief: "The context of the kubeconfig.",
+        ..FLAG
+    },
+    Flag {
+        long: "keep-finished",
+        env: &["RECAC_KEEP_FINISHED"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.keep_finished, value::duration(v)?),
+        },
+        default: Some("1h"),
+        group: Group::Kubernetes,
+        brief: "How long Kubernetes keeps a reported Job.",
+        ..FLAG
+    },
+    Flag {
+        long: "leader-elect",
+        env: &["RECAC_LEADER_ELECT"],
+        takes: Takes::Switch(|d| &mut d.config.leader_elect),
+        group: Group::Kubernetes,
+        brief: "A Lease decides which of several replicas acts.",
+        more: "One that loses it stands by.",
+        ..FLAG
+    },
+    Flag {
+        long: "orchestrator-image",
+        env: &["RECAC_MANIFEST_IMAGE"],
+        takes: Takes::Text {
+            shape: "IMAGE",
+            choices: &[],
+            set: |d, v| put(&mut d.orchestrator_image, Some(value::image(v)?)),
+        },
+        group: Group::Kubernetes,
+        brief: "With `manifest`: the orchestrator's own image.",
+        ..FLAG
+    },
+    Flag {
         long: "owner",
         env: &["RECAC_OWNER"],
         takes: Takes::Text {
@@ -503,28 +619,12 @@ pub(super) const FLAGS: &[Flag] = &[
 
 const SECOND: Duration = Duration::from_secs(1);
 const NO_JIRA: &str = "this build has no Jira";
-const NO_KUBERNETES: &str = "this build has no Kubernetes";
+const OBJECT: &str = "1 to 253 of a-z, 0-9, - and .";
 
-/// Why an option or verb that other builds have is not in this one. `None` for
-/// a name that no build knows.
+/// Why an option that other builds have is not in this one. `None` for a name
+/// that no build knows.
 pub(super) fn lacking(name: &str) -> Option<&'static str> {
-    const KUBERNETES: &[&str] = &[
-        "namespace",
-        "job-template",
-        "agent-secret",
-        "agent-service-account",
-        "kubeconfig",
-        "kube-context",
-        "keep-finished",
-        "leader-elect",
-        "no-leader-elect",
-        "manifest",
-    ];
-    if name.starts_with("jira-") {
-        Some(NO_JIRA)
-    } else {
-        KUBERNETES.contains(&name).then_some(NO_KUBERNETES)
-    }
+    name.starts_with("jira-").then_some(NO_JIRA)
 }
 
 fn put<T>(slot: &mut T, value: T) -> Result<(), String> {

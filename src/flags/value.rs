@@ -114,6 +114,33 @@ pub(super) fn owner(v: &str) -> Result<String, String> {
     ))
 }
 
+/// A name of an object of Kubernetes
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>).
+pub(super) fn object(v: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let part = |p: &str| {
+        p.bytes().all(|b| inner(b) || b == b'-')
+            && p.bytes().next().is_some_and(inner)
+            && p.bytes().last().is_some_and(inner)
+    };
+    if v.len() <= 253 && v.split('.').all(part) {
+        return Ok(v.to_owned());
+    }
+    Err(format!(
+        "{v:?} is no name of Kubernetes; write 1 to 253 of a-z, 0-9, - and ."
+    ))
+}
+
+/// A name of a namespace.
+pub(super) fn namespace(v: &str) -> Result<String, String> {
+    if v.len() <= 63 && !v.contains('.') {
+        return object(v);
+    }
+    Err(format!(
+        "{v:?} is no name of a namespace; write 1 to 63 of a-z, 0-9 and -"
+    ))
+}
+
 /// An image reference, as far as it can be told from a slip of the pen.
 pub(super) fn image(v: &str) -> Result<String, String> {
     let slip = |c: char| c.is_whitespace() || c.is_control();
@@ -337,6 +364,32 @@ mod tests {
         let long = "a".repeat(41);
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "é", long.as_str()] {
             assert!(owner(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn objects_of_kubernetes_have_lawful_names() {
+        let longest = "a".repeat(253);
+        for good in ["a", "recac-agent-secrets", "a.b-c.7", longest.as_str()] {
+            assert_eq!(object(good).as_deref(), Ok(good));
+        }
+        let long = "a".repeat(254);
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "A",
+            "a_b",
+            "a/b",
+            long.as_str(),
+        ] {
+            assert!(object(bad).is_err(), "{bad}");
+        }
+        assert!(namespace("team-a").is_ok());
+        for bad in ["", "a.b", "A", &"a".repeat(64)] {
+            assert!(namespace(bad).is_err(), "{bad}");
         }
     }
 

@@ -18,7 +18,7 @@ fn samples(flag: &Flag) -> (&'static str, &'static [&'static str]) {
         "log-format" => ("json", &["JSON", "xml"]),
         "interval" => ("90s", &["5", "999ms"]),
         "agent-timeout" | "start-timeout" => ("97m", &["soon", "0s"]),
-        "retry-backoff" | "stop-grace" | "keep-logs" => ("97m", &["5", "-1s"]),
+        "retry-backoff" | "stop-grace" | "keep-logs" | "keep-finished" => ("97m", &["5", "-1s"]),
         "max-agents" => ("97", &["-1", "many"]),
         "max-attempts" => ("97", &["0", "4294967296"]),
         "repo-host" | "github-host" => ("git.example:8443", &["https://a.example", "a/b"]),
@@ -30,7 +30,11 @@ fn samples(flag: &Flag) -> (&'static str, &'static [&'static str]) {
         "agent-cpus" => ("2", &["many", "-1"]),
         "agent-memory" => ("4Gi", &["lots", "-1"]),
         "owner" => ("team-a", &["Team", "a_b"]),
-        "outcomes" => ("done.jsonl", &["configmap:mine"]),
+        "outcomes" => ("done.jsonl", &["configmap:Mine", "configmap:"]),
+        "namespace" => ("team-a", &["Team", "a.b"]),
+        "agent-secret" | "agent-service-account" => ("a.b-c", &["A", "a/b"]),
+        "kube-context" => ("admin@here", &["a\nb"]),
+        "orchestrator-image" => ("orchestrator:1", &["-it", "an image"]),
         "docker-arg" => ("--network=none", &[]),
         _ if flag.kind().is_some() => ("some/path", &[]),
         _ if flag.is_switch() => ("true", &["maybe", "2"]),
@@ -88,6 +92,23 @@ fn names_and_defaults_are_those_of_the_design() {
         ("agent-memory", &["RECAC_AGENT_MEMORY"], ""),
         ("docker-arg", &["RECAC_DOCKER_ARGS"], ""),
         ("docker-binary", &["RECAC_DOCKER_BINARY"], "docker"),
+        ("namespace", &["RECAC_ORCHESTRATOR_NAMESPACE"], ""),
+        ("job-template", &["RECAC_JOB_TEMPLATE"], ""),
+        (
+            "agent-secret",
+            &["RECAC_AGENT_SECRET_NAME"],
+            "recac-agent-secrets",
+        ),
+        (
+            "agent-service-account",
+            &["RECAC_AGENT_SERVICE_ACCOUNT"],
+            "",
+        ),
+        ("kubeconfig", &["KUBECONFIG"], ""),
+        ("kube-context", &["RECAC_KUBE_CONTEXT"], ""),
+        ("keep-finished", &["RECAC_KEEP_FINISHED"], "1h"),
+        ("leader-elect", &["RECAC_LEADER_ELECT"], ""),
+        ("orchestrator-image", &["RECAC_MANIFEST_IMAGE"], ""),
         ("owner", &["RECAC_OWNER"], "default"),
         ("state-dir", &["RECAC_STATE_DIR"], ""),
         ("keep-logs", &["RECAC_KEEP_LOGS"], "14d"),
@@ -185,7 +206,7 @@ fn every_bad_value_is_named_with_what_would_be_right() {
     );
     assert_eq!(
         bad(&[], &[("RECAC_ORCHESTRATOR_MODE", "podman")]),
-        "RECAC_ORCHESTRATOR_MODE: \"podman\" is not a choice; write local or process"
+        "RECAC_ORCHESTRATOR_MODE: \"podman\" is not a choice; write local or k8s or process"
     );
 }
 
@@ -220,7 +241,7 @@ fn values_need_not_be_utf_8_only_where_they_are_paths() {
     assert_eq!(config.work_file, Path::new(&odd("")));
     let mut outcomes = odd("");
     outcomes.push(".outcomes.jsonl");
-    assert_eq!(config.outcomes, Path::new(&outcomes));
+    assert_eq!(config.outcomes, Outcomes::File(outcomes.into()));
     assert!(parse([odd("")], &home).is_err());
     assert!(parse([odd("--")], &home).is_err());
 }
@@ -235,7 +256,7 @@ fn choices_and_setters_agree() {
         for choice in choices {
             let mut draft = Draft::blank();
             set(&mut draft, choice).unwrap();
-            assert!(!draft.jira && !draft.kubernetes, "{choice} is not there");
+            assert!(!draft.jira, "{choice} is not there");
             assert!(moved.insert(format!("{draft:?}")), "{choice} means another");
         }
         if let (Some(default), [_, ..]) = (flag.default, choices) {
