@@ -7,7 +7,7 @@ use std::{
     io::Write,
     path::Path,
     process::ExitCode,
-    sync::{Arc, RwLock, atomic::AtomicBool, mpsc},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool, mpsc},
     thread,
     time::Duration,
 };
@@ -16,8 +16,8 @@ use recac_orchestrator::{
     agent::{Agent, Place},
     clock,
     core::{Limits, spell},
-    flags::{self, Asked, Config, Mode, Outcomes},
-    logs,
+    flags::{self, Asked, Config, Mode, Outcomes, Poller},
+    http, logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
     redact::Redactor,
     runtime::{
@@ -40,6 +40,7 @@ use recac_orchestrator::{
             File,
             ledger::{Ledger, Remote},
         },
+        jira::{self, Jira},
         repo::Repos,
     },
     state::{self, StateDir},
@@ -160,19 +161,16 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     if how == How::Forever {
         greet(&config, &root);
     }
-    let outcomes = match (&config.outcomes, &*runtime) {
-        (Outcomes::File(path), _) => Ledger::from(path.clone()),
-        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
-            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
-        }
-        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
-            logs::say("--outcomes: a ConfigMap works only with --mode k8s");
+    let source = match source(&config, repos, &agent.environment, &redactor, how, &runtime) {
+        Ok(source) => source,
+        Err(why) => {
+            logs::say(&why);
             return ExitCode::from(WRONG);
         }
     };
     let setup = Setup {
         limits: limits(&config),
-        source: Source::file(File::new(config.work_file.clone(), outcomes, repos)),
+        source,
         runtime,
         agent,
         state,
@@ -272,10 +270,13 @@ fn healthy(config: &Config) -> ExitCode {
 
 /// What somebody who looks at the log wants to know first.
 fn greet(config: &Config, state: &Path) {
+    let items = match config.poller {
+        Poller::File => config.work_file.display().to_string(),
+        Poller::Jira => config.jira.url.clone(),
+    };
     log::info!(
-        "orchestrator {}: items of {} every {}, at most {} agents as {}, owner {}, state in {}",
+        "orchestrator {}: items of {items} every {}, at most {} agents as {}, owner {}, state in {}",
         env!("CARGO_PKG_VERSION"),
-        config.work_file.display(),
         spell(config.interval),
         config.max_agents,
         match config.mode {
@@ -341,6 +342,92 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
         cpus: config.agent_cpus,
         memory: config.agent_memory,
         environment,
+    }
+}
+
+fn source(
+    config: &Config,
+    repos: Repos,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+    how: How,
+    runtime: &Runtime,
+) -> Result<Source, String> {
+    if config.poller == Poller::Jira {
+        let client = jira_client(&config.jira, environment, redactor)?;
+        let settings = jira_settings(&config.jira, repos, how);
+        return Ok(Source::jira(Jira::new(client, settings)));
+    }
+    let outcomes = match (&config.outcomes, runtime) {
+        (Outcomes::File(path), _) => Ledger::from(path.clone()),
+        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
+            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
+        }
+        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
+            return Err("--outcomes: a ConfigMap works only with --mode k8s".to_owned());
+        }
+    };
+    let file = File::new(config.work_file.clone(), outcomes, repos);
+    Ok(Source::file(file))
+}
+
+fn jira_client(
+    given: &flags::Jira,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<jira::client::Client, String> {
+    let mut settings = http::Settings::default();
+    let mut trusted = String::new();
+    if let Some(path) = &given.ca_file {
+        trusted = format!("--jira-ca-file: {}: ", path.display());
+        let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
+        settings.roots = Some(pem);
+    }
+    let http = http::Client::new(&settings).map_err(|why| format!("{trusted}{why}"))?;
+    let token = match (&given.token_file, given.token_variable) {
+        (Some(path), _) => jira::client::Token::File(path.clone()),
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::Token::Value(name.to_owned(), value)
+        }
+    };
+    let access = jira::client::Access {
+        url: given.url.clone(),
+        username: given.username.clone(),
+        token,
+        deployment: given.deployment.map(|kind| match kind {
+            flags::Deployment::Cloud => jira::site::Deployment::Cloud,
+            flags::Deployment::DataCenter => jira::site::Deployment::DataCenter,
+        }),
+    };
+    let redactor = Arc::clone(redactor);
+    let hide = Box::new(move |name: &str, value: &str| {
+        let mut redactor = redactor.write().unwrap_or_else(PoisonError::into_inner);
+        redactor.add(name, value);
+    });
+    Ok(jira::client::Client::new(access, http, hide))
+}
+
+fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings {
+    let labels = jira::query::Labels {
+        wanted: given.label.clone(),
+        done: given.done_label.clone(),
+        failed: given.failed_label.clone(),
+    };
+    let by_label = jira::query::by_label(&labels);
+    jira::Settings {
+        jql: given.query.clone().unwrap_or(by_label),
+        rules: jira::issue::Rules {
+            labels,
+            by_label: given.query.is_none(),
+            blocks_link: given.blocks_link.clone(),
+            repos,
+        },
+        start: jira::transition::Move::parse(&given.start_status),
+        done: jira::transition::Move::parse(&given.done_status),
+        failed: jira::transition::Move::parse(&given.failed_status),
+        forgets: how != How::Forever,
     }
 }
 
