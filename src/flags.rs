@@ -9,11 +9,13 @@
 mod complete;
 mod config;
 mod help;
+mod jira;
 mod option;
 mod table;
 mod value;
 
 pub use config::{Config, LogFormat, Mode, Outcomes, Poller, PullPolicy};
+pub use jira::{Deployment, Jira};
 
 use std::{
     ffi::{OsStr, OsString},
@@ -122,7 +124,6 @@ pub fn parse(
             by_default: last.by_default,
         })
     };
-    let lacks = draft.lacks(&spoken);
     let image = draft.orchestrator_image.take();
     if verb == Verb::Manifest {
         wrong.extend(for_manifest(&mut draft, image.is_some(), &spoken));
@@ -134,12 +135,11 @@ pub fn parse(
     // How options go together says nothing while one of them is wrong.
     let mut config = None;
     if wrong.is_empty() {
-        match draft.settle(&spoken, env) {
+        match draft.settle(&spoken, env, verb) {
             Ok(settled) => config = Some(settled),
             Err(why) => wrong = why,
         }
     }
-    wrong.extend(lacks);
     match (config, image) {
         (Some(config), Some(image)) if wrong.is_empty() && verb == Verb::Manifest => {
             let given = as_environment(&given);
@@ -440,7 +440,7 @@ fn plain(word: &OsStr) -> String {
 
 fn unknown(name: &str) -> String {
     let long = name.trim_start_matches('-');
-    if let Some(what) = table::lacking(long) {
+    if let Some(what) = table::elsewhere(long) {
         return format!("{name}: {what}");
     }
     let on = long.strip_prefix("no-").unwrap_or(long);

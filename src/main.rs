@@ -7,25 +7,42 @@ use std::{
     io::Write,
     path::Path,
     process::ExitCode,
-    sync::{Arc, RwLock, atomic::AtomicBool, mpsc},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool, mpsc},
     thread,
     time::Duration,
 };
 
 use recac_orchestrator::{
     agent::{Agent, Place},
+    clock,
     core::{Limits, spell},
-    flags::{self, Asked, Config, Mode, Outcomes},
-    logs,
+    flags::{self, Asked, Config, Mode, Outcomes, Poller},
+    http, logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
     redact::Redactor,
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
-        kube::{self, access::Origin, client::Client, manifest, template::Template},
+        kube::{
+            self,
+            access::Origin,
+            client::{self, Client},
+            config_map::ConfigMap,
+            lease::Lease,
+            manifest,
+            template::Template,
+        },
         process::{Process, supervise},
     },
-    source::{Source, file::File, repo::Repos},
+    source::{
+        Source, Trouble,
+        file::{
+            File,
+            ledger::{Ledger, Remote},
+        },
+        jira::{self, Jira},
+        repo::Repos,
+    },
     state::{self, StateDir},
 };
 use signal_hook::{
@@ -73,10 +90,11 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
-        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
+        Ok(Asked::Manifest(_)) => {
             logs::say("this verb does not work yet");
             ExitCode::from(WRONG)
         }
+        Ok(Asked::Healthy(config)) => healthy(&config),
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
             ExitCode::from(WRONG)
@@ -143,16 +161,16 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     if how == How::Forever {
         greet(&config, &root);
     }
-    let outcomes = match &config.outcomes {
-        Outcomes::File(path) => path.clone(),
-        Outcomes::ConfigMap(_) => {
-            logs::say("--outcomes: a ConfigMap does not work yet");
+    let source = match source(&config, repos, &agent.environment, &redactor, how, &runtime) {
+        Ok(source) => source,
+        Err(why) => {
+            logs::say(&why);
             return ExitCode::from(WRONG);
         }
     };
     let setup = Setup {
         limits: limits(&config),
-        source: Source::file(File::new(config.work_file.clone(), outcomes, repos)),
+        source,
         runtime,
         agent,
         state,
@@ -213,12 +231,52 @@ fn listen(
     Ok(())
 }
 
+/// Outcomes in a cluster.
+struct Far(ConfigMap);
+
+impl Remote for Far {
+    fn version(&self) -> Result<Option<String>, Trouble> {
+        self.0.version().map_err(|e| trouble(&e))
+    }
+
+    fn read(&self) -> Result<Option<(String, String)>, Trouble> {
+        self.0.read().map_err(|e| trouble(&e))
+    }
+
+    fn write(&self, text: &str, version: Option<&str>) -> Result<Option<String>, Trouble> {
+        self.0.write(text, version).map_err(|e| trouble(&e))
+    }
+}
+
+/// Only a person changes permissions.
+fn trouble(e: &client::Error) -> Trouble {
+    match e.is(401) || e.is(403) {
+        true => Trouble::Everything(e.to_string()),
+        false => Trouble::Later(e.to_string(), None),
+    }
+}
+
+/// Whether the loop of this state directory is well, for a liveness probe.
+fn healthy(config: &Config) -> ExitCode {
+    let due = StateDir::at(&config.state_dir).next_beat(&config.owner);
+    let why = match due {
+        Ok(due) if clock::now() <= due => return ExitCode::SUCCESS,
+        Ok(due) => format!("no sign of life: one was due at {due}"),
+        Err(why) => format!("no sign of life: {why}"),
+    };
+    logs::say(&why);
+    ExitCode::FAILURE
+}
+
 /// What somebody who looks at the log wants to know first.
 fn greet(config: &Config, state: &Path) {
+    let items = match config.poller {
+        Poller::File => config.work_file.display().to_string(),
+        Poller::Jira => config.jira.url.clone(),
+    };
     log::info!(
-        "orchestrator {}: items of {} every {}, at most {} agents as {}, owner {}, state in {}",
+        "orchestrator {}: items of {items} every {}, at most {} agents as {}, owner {}, state in {}",
         env!("CARGO_PKG_VERSION"),
-        config.work_file.display(),
         spell(config.interval),
         config.max_agents,
         match config.mode {
@@ -287,6 +345,92 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
     }
 }
 
+fn source(
+    config: &Config,
+    repos: Repos,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+    how: How,
+    runtime: &Runtime,
+) -> Result<Source, String> {
+    if config.poller == Poller::Jira {
+        let client = jira_client(&config.jira, environment, redactor)?;
+        let settings = jira_settings(&config.jira, repos, how);
+        return Ok(Source::jira(Jira::new(client, settings)));
+    }
+    let outcomes = match (&config.outcomes, runtime) {
+        (Outcomes::File(path), _) => Ledger::from(path.clone()),
+        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
+            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
+        }
+        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
+            return Err("--outcomes: a ConfigMap works only with --mode k8s".to_owned());
+        }
+    };
+    let file = File::new(config.work_file.clone(), outcomes, repos);
+    Ok(Source::file(file))
+}
+
+fn jira_client(
+    given: &flags::Jira,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<jira::client::Client, String> {
+    let mut settings = http::Settings::default();
+    let mut trusted = String::new();
+    if let Some(path) = &given.ca_file {
+        trusted = format!("--jira-ca-file: {}: ", path.display());
+        let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
+        settings.roots = Some(pem);
+    }
+    let http = http::Client::new(&settings).map_err(|why| format!("{trusted}{why}"))?;
+    let token = match (&given.token_file, given.token_variable) {
+        (Some(path), _) => jira::client::Token::File(path.clone()),
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::Token::Value(name.to_owned(), value)
+        }
+    };
+    let access = jira::client::Access {
+        url: given.url.clone(),
+        username: given.username.clone(),
+        token,
+        deployment: given.deployment.map(|kind| match kind {
+            flags::Deployment::Cloud => jira::site::Deployment::Cloud,
+            flags::Deployment::DataCenter => jira::site::Deployment::DataCenter,
+        }),
+    };
+    let redactor = Arc::clone(redactor);
+    let hide = Box::new(move |name: &str, value: &str| {
+        let mut redactor = redactor.write().unwrap_or_else(PoisonError::into_inner);
+        redactor.add(name, value);
+    });
+    Ok(jira::client::Client::new(access, http, hide))
+}
+
+fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings {
+    let labels = jira::query::Labels {
+        wanted: given.label.clone(),
+        done: given.done_label.clone(),
+        failed: given.failed_label.clone(),
+    };
+    let by_label = jira::query::by_label(&labels);
+    jira::Settings {
+        jql: given.query.clone().unwrap_or(by_label),
+        rules: jira::issue::Rules {
+            labels,
+            by_label: given.query.is_none(),
+            blocks_link: given.blocks_link.clone(),
+            repos,
+        },
+        start: jira::transition::Move::parse(&given.start_status),
+        done: jira::transition::Move::parse(&given.done_status),
+        failed: jira::transition::Move::parse(&given.failed_status),
+        forgets: how != How::Forever,
+    }
+}
+
 fn runtime(
     config: &Config,
     state: &StateDir,
@@ -307,8 +451,10 @@ fn runtime(
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
             let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            let settings = job_settings(config, client.namespace())?;
             Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
-                settings: job_settings(config, client.namespace())?,
+                lease: lease(config, &client, &settings.namespace, env)?,
+                settings,
                 client,
                 owner: config.owner.clone(),
                 keep_finished: config.keep_finished,
@@ -321,6 +467,25 @@ fn runtime(
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
     })
+}
+
+/// The place of this replica in the election, if there is one. A dry run does
+/// without.
+fn lease(
+    config: &Config,
+    client: &Arc<Client>,
+    namespace: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Lease>, String> {
+    if !config.leader_elect || config.dry_run {
+        return Ok(None);
+    }
+    let pod = env("POD_NAME").or_else(|| env("HOSTNAME"));
+    let pod = pod.unwrap_or_else(|| "orchestrator".to_owned());
+    let name = format!("recac-orchestrator-{}", config.owner);
+    Lease::new(Arc::clone(client), namespace, name, &pod)
+        .map(Some)
+        .map_err(|e| format!("no random number is to be had: {e}"))
 }
 
 /// What every Job is made with. `context` is the namespace of where we are.

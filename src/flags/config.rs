@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::{Verb, jira::Jira};
 use crate::agent::{Bytes, Command, EnvRule, Millicores};
 
 /// Everything the orchestrator was told, checked as far as that is possible
@@ -30,6 +31,8 @@ pub struct Config {
     pub image: String,
     /// When the image is pulled; the default of the mode already applied.
     pub image_pull_policy: PullPolicy,
+    /// Jira, where items come from there.
+    pub jira: Jira,
     /// The JSON file of items.
     pub work_file: PathBuf,
     /// Where the outcomes of the work file are kept.
@@ -124,6 +127,8 @@ pub enum Outcomes {
 pub enum Poller {
     /// A JSON file.
     File,
+    /// Tickets of Jira.
+    Jira,
 }
 
 /// When an image is pulled, in the words of Kubernetes.
@@ -156,8 +161,6 @@ pub(super) struct Draft {
     pub state_dir: Option<PathBuf>,
     /// `--orchestrator-image`
     pub orchestrator_image: Option<String>,
-    /// `--poller jira` was asked for, which this build cannot do.
-    pub jira: bool,
 }
 
 /// The name under which an option was given, its value, and whether that is
@@ -181,6 +184,7 @@ impl Draft {
                 agent_model: String::new(),
                 image: String::new(),
                 image_pull_policy: PullPolicy::IfNotPresent,
+                jira: Jira::default(),
                 work_file: PathBuf::new(),
                 outcomes: Outcomes::File(PathBuf::new()),
                 default_repo: None,
@@ -219,28 +223,7 @@ impl Draft {
             outcomes: None,
             state_dir: None,
             orchestrator_image: None,
-            jira: false,
         }
-    }
-
-    /// What was asked for by a lawful word and is not in this build.
-    pub(super) fn lacks(&self, spoken: &dyn Fn(&str) -> Option<Spoken>) -> Vec<String> {
-        let said = |long: &str, what: &str| {
-            let Some(said) = spoken(long) else {
-                return format!("--{long}: {what}");
-            };
-            let how = if said.by_default {
-                "is the default, but"
-            } else {
-                "is not possible:"
-            };
-            format!("{}: {:?} {how} {what}", said.name, said.value)
-        };
-        let mut out = vec![];
-        if self.jira {
-            out.push(said("poller", "this build has no Jira; give --poller file"));
-        }
-        out
     }
 
     /// Settles what depends on several options or on the environment.
@@ -248,6 +231,7 @@ impl Draft {
         self,
         spoken: &dyn Fn(&str) -> Option<Spoken>,
         env: &dyn Fn(&str) -> Option<OsString>,
+        verb: Verb,
     ) -> Result<Config, Vec<String>> {
         let mut config = self.config;
         let mut wrong = vec![];
@@ -269,6 +253,11 @@ impl Draft {
             wrong.push(format!(
                 "{name} does not go together with --once: one pass leads nobody"
             ));
+        }
+        // What a manifest is for finds them in a Secret.
+        if config.poller == Poller::Jira && verb == Verb::Run {
+            let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+            wrong.extend(config.jira.settle(spoken, &is_set));
         }
         if config.dry_run {
             config.once = true;

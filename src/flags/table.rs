@@ -8,6 +8,7 @@ use crate::agent;
 
 use super::{
     config::{LogFormat, Mode, Outcomes, Poller, PullPolicy},
+    jira::Deployment,
     option::{Flag, Group, Kind, List, Print, Takes},
     value,
 };
@@ -28,7 +29,8 @@ const FLAG: Flag = Flag {
 };
 
 const MODES: &[&str] = &["local", "k8s", "process"];
-const POLLERS: &[&str] = &["file"];
+const POLLERS: &[&str] = &["jira", "file"];
+const DEPLOYMENTS: &[&str] = &["cloud", "dc"];
 const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const FORMATS: &[&str] = &["text", "json"];
 
@@ -40,19 +42,16 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Text {
             shape: "KIND",
             choices: POLLERS,
-            set: |d, v| {
-                d.jira = v == "jira";
-                match v {
-                    "file" | "filesystem" => put(&mut d.config.poller, Poller::File),
-                    "jira" => Ok(()),
-                    _ => Err(no_choice(v, POLLERS)),
-                }
+            set: |d, v| match v {
+                "file" | "filesystem" => put(&mut d.config.poller, Poller::File),
+                "jira" => put(&mut d.config.poller, Poller::Jira),
+                _ => Err(no_choice(v, POLLERS)),
             },
         },
         default: Some("jira"),
         group: Group::Work,
         brief: "Where items come from.",
-        more: "This build has no Jira: give `file` (or `filesystem`).",
+        more: "`jira`: tickets; `file` (or `filesystem`): the entries of a JSON file.",
         ..FLAG
     },
     Flag {
@@ -67,6 +66,183 @@ pub(super) const FLAGS: &[Flag] = &[
         group: Group::Work,
         brief: "How often the source is polled.",
         more: "The first poll is at once. At least 1s.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-url",
+        env: &["JIRA_URL", "RECAC_JIRA_URL"],
+        takes: Takes::Text {
+            shape: "URL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.url, value::jira_url(v)?),
+        },
+        group: Group::Work,
+        brief: "Where Jira is, as people open it.",
+        more: "For example `https://acme.atlassian.net`, or `https://jira.acme.example/jira`.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-username",
+        env: &["JIRA_USERNAME", "JIRA_EMAIL", "RECAC_JIRA_USERNAME"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.username, Some(value::line(v)?)),
+        },
+        group: Group::Work,
+        brief: "Whose token it is: on Jira Cloud an e-mail address.",
+        more: "Without it the token is sent as Bearer, as personal access tokens of Data Center and tokens of service accounts are.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-token-file",
+        env: &["RECAC_JIRA_TOKEN_FILE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.jira.token_file, Some(v)),
+        },
+        group: Group::Work,
+        brief: "A file that holds the API token; read at each use.",
+        more: "Else the token is the value of `JIRA_API_TOKEN` (or `RECAC_JIRA_API_TOKEN`).",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-label",
+        env: &["RECAC_JIRA_LABEL", "RECAC_ORCHESTRATOR_JIRA_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.label, value::label(v)?),
+        },
+        default: Some("recac-agent"),
+        group: Group::Work,
+        brief: "Tickets with this label get an agent.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-query",
+        env: &["RECAC_JIRA_QUERY", "RECAC_ORCHESTRATOR_JIRA_QUERY"],
+        takes: Takes::Text {
+            shape: "JQL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.query, Some(value::line(v)?)),
+        },
+        group: Group::Work,
+        brief: "Tickets that this query finds get an agent, instead.",
+        more: "Sent as it is; tickets that are done, or carry the done or failed label, are left out.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-done-label",
+        env: &["RECAC_JIRA_DONE_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.done_label, value::label(v)?),
+        },
+        otherwise: "`<label>-done`",
+        group: Group::Work,
+        brief: "Put on a ticket whose agent succeeded.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-failed-label",
+        env: &["RECAC_JIRA_FAILED_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.failed_label, value::label(v)?),
+        },
+        otherwise: "`<label>-failed`",
+        group: Group::Work,
+        brief: "Put on a ticket whose agents failed.",
+        more: "Taking it off asks for another try.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-start-status",
+        env: &["RECAC_JIRA_START_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|auto|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.start_status, value::line(v)?),
+        },
+        default: Some("auto"),
+        group: Group::Work,
+        brief: "Where a ticket is moved when its agent starts.",
+        more: "A status or transition by its name; `auto`: from to-do to any status in progress.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-done-status",
+        env: &["RECAC_JIRA_DONE_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|auto|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.done_status, value::line(v)?),
+        },
+        default: Some("none"),
+        group: Group::Work,
+        brief: "Where it is moved when its agent succeeded.",
+        more: "`auto`: to any status that is done.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-failed-status",
+        env: &["RECAC_JIRA_FAILED_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.failed_status, value::failed_status(v)?),
+        },
+        default: Some("none"),
+        group: Group::Work,
+        brief: "Where it is moved when its agents failed.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-blocks-link",
+        env: &["RECAC_JIRA_BLOCKS_LINK"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.blocks_link, value::line(v)?),
+        },
+        default: Some("Blocks"),
+        group: Group::Work,
+        brief: "The type of link by which one ticket blocks another.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-deployment",
+        env: &["RECAC_JIRA_DEPLOYMENT"],
+        takes: Takes::Text {
+            shape: "KIND",
+            choices: DEPLOYMENTS,
+            set: |d, v| {
+                let kind = match v {
+                    "cloud" => Deployment::Cloud,
+                    "dc" => Deployment::DataCenter,
+                    _ => return Err(no_choice(v, DEPLOYMENTS)),
+                };
+                put(&mut d.config.jira.deployment, Some(kind))
+            },
+        },
+        otherwise: "what Jira says",
+        group: Group::Work,
+        brief: "Which kind of Jira it is: Cloud or Data Center.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-ca-file",
+        env: &["RECAC_JIRA_CA_FILE", "SSL_CERT_FILE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.jira.ca_file, Some(v)),
+        },
+        group: Group::Work,
+        brief: "Authorities to trust for Jira instead of the public ones.",
+        more: "A PEM file, for a private authority.",
         ..FLAG
     },
     Flag {
@@ -618,13 +794,14 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
-const NO_JIRA: &str = "this build has no Jira";
 const OBJECT: &str = "1 to 253 of a-z, 0-9, - and .";
 
-/// Why an option that other builds have is not in this one. `None` for a name
-/// that no build knows.
-pub(super) fn lacking(name: &str) -> Option<&'static str> {
-    name.starts_with("jira-").then_some(NO_JIRA)
+/// Where what an option of this name would say is said instead. `None` for any
+/// other name.
+pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
+    matches!(name, "jira-token" | "jira-api-token").then_some(
+        "it would show in the list of processes; set JIRA_API_TOKEN, or give --jira-token-file",
+    )
 }
 
 fn put<T>(slot: &mut T, value: T) -> Result<(), String> {

@@ -212,7 +212,7 @@ fn no_message_shows_what_may_be_a_secret() {
         &["--verbose", "completions", "A=hunter2"],
         &["--help=hunter2"],
         &["-v=hunter2"],
-        &["--jira-token-file=hunter2"],
+        &["--jira-token=hunter2"],
     ] {
         let why = bad(argv, &[]);
         assert!(!why.contains("hunter2"), "{why}");
@@ -234,31 +234,49 @@ fn no_message_shows_what_may_be_a_secret() {
 }
 
 #[test]
-fn what_this_build_lacks_is_refused_in_so_many_words() {
-    assert_eq!(
-        bad(&[], &[("RECAC_POLLER", "jira")]),
-        "RECAC_POLLER: \"jira\" is not possible: this build has no Jira; give --poller file"
-    );
+fn jira_needs_a_place_and_a_token() {
     let home: Vars<'_> = &[("HOME", "/home/me")];
-    assert_eq!(
-        ask(&[], home).unwrap_err().to_string(),
-        "--poller: \"jira\" is the default, but this build has no Jira; give --poller file"
-    );
+    let why = ask(&[], home).unwrap_err();
+    let begins: Vec<&str> = why.lines().iter().map(|l| &l[..10]).collect();
+    assert_eq!(begins, ["--jira-url", "Jira's tok"]);
+    assert!(why.to_string().contains("JIRA_API_TOKEN"));
     // The last word counts here too.
     assert!(run(&["--poller=jira", "--poller=filesystem"], &[]).is_ok());
-    // Whatever else is wrong is named first.
-    let why = ask(&["--interval=5"], home).unwrap_err();
-    let names: Vec<&str> = why.lines().iter().map(|l| &l[..8]).collect();
-    assert_eq!(names, ["--interv", "--poller"]);
-    let why = ask(&["--wait"], home).unwrap_err().to_string();
-    assert!(why.starts_with("--wait works only with --once\n--poller: "));
+    let why = ask(&["--jira-token=hunter2"], home)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        why.contains("JIRA_API_TOKEN") && !why.contains("hunter2"),
+        "{why}"
+    );
 
-    for (argv, what) in [
-        ("--jira-label=x", "--jira-label: this build has no Jira"),
-        ("--jira-url", "--jira-url: this build has no Jira"),
-    ] {
-        assert_eq!(bad(&[argv], &[]), what);
-    }
+    let vars: Vars<'_> = &[
+        ("RECAC_POLLER", "jira"),
+        ("JIRA_URL", "https://a.example/jira//"),
+        ("JIRA_EMAIL", "me@a.example"),
+        ("RECAC_JIRA_API_TOKEN", "hunter2"),
+        ("RECAC_ORCHESTRATOR_JIRA_LABEL", "bot"),
+    ];
+    let config = run(&[], vars).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let jira = config.jira;
+    assert_eq!(jira.url, "https://a.example/jira");
+    assert_eq!(jira.username.as_deref(), Some("me@a.example"));
+    assert_eq!(jira.token_variable, Some("RECAC_JIRA_API_TOKEN"));
+    assert_eq!(
+        (jira.done_label.as_str(), jira.failed_label.as_str()),
+        ("bot-done", "bot-failed")
+    );
+    let file = run(&["--jira-token-file=t"], vars).unwrap().jira;
+    assert_eq!(
+        (file.token_variable, file.token_file),
+        (None, Some("t".into()))
+    );
+    let why = bad(&["--jira-done-label=BOT"], vars);
+    assert!(why.starts_with("--jira-done-label: \"BOT\" is"), "{why}");
+    assert!(bad(&["--jira-label="], vars).contains("empty"));
+    assert!(bad(&["--jira-url=https://me:pw@a"], vars).contains("--jira-username"));
+    assert!(!bad(&["--jira-url=ftp://me:hunter2@a"], vars).contains("hunter2"));
 }
 
 #[test]

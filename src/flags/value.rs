@@ -34,6 +34,48 @@ pub(super) fn count(v: &str, least: u32) -> Result<u32, String> {
     Ok(n)
 }
 
+/// The base URL of a Jira, without a slash at its end.
+pub(super) fn jira_url(v: &str) -> Result<String, String> {
+    const RIGHT: &str = "write it as https://HOST, with the path behind it if there is one";
+    let rest = v
+        .strip_prefix("https://")
+        .or_else(|| v.strip_prefix("http://"));
+    let slip = |c: char| c.is_whitespace() || c.is_control();
+    let Some(rest) = rest.filter(|rest| !rest.contains(slip)) else {
+        return Err(format!("{:?} is not a URL; {RIGHT}", without_user(v)));
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return Err("it holds a user; give --jira-username and JIRA_API_TOKEN instead".to_owned());
+    }
+    if host.is_empty() || rest.contains(['?', '#']) {
+        return Err(format!("{v:?} is not the base of a Jira; {RIGHT}"));
+    }
+    Ok(v.trim_end_matches('/').to_owned())
+}
+
+/// A label as Jira takes it.
+pub(super) fn label(v: &str) -> Result<String, String> {
+    let slip = |c: char| c.is_whitespace() || c.is_control();
+    if v.contains(slip) || v.chars().count() > 255 {
+        return Err(format!(
+            "{v:?} is not a label; write one word of at most 255 characters"
+        ));
+    }
+    Ok(v.to_owned())
+}
+
+/// The name of a status that says that agents failed, or `none`.
+pub(super) fn failed_status(v: &str) -> Result<String, String> {
+    match v {
+        "auto" => Err(
+            "\"auto\" is no status that says that agents failed; write its name, or none"
+                .to_owned(),
+        ),
+        name => line(name),
+    }
+}
+
 /// A length of time of at least `least`: `30s`, `1h30m`, `500ms`, `14d`.
 pub(super) fn at_least(v: &str, least: Duration) -> Result<Duration, String> {
     let time = duration(v)?;

@@ -85,16 +85,21 @@ impl Comment {
             let wiki = json!(comment.to_wiki()).to_string();
             units(&adf).max(units(&wiki))
         };
-        let mut over = size(self).saturating_sub(LIMIT);
-        while over > 0 {
+        loop {
+            let all = size(self);
+            let over = all.saturating_sub(LIMIT);
+            if over == 0 {
+                return;
+            }
             let code = self.blocks.iter_mut().find_map(|block| match block {
                 Block::Code(code) if !code.is_empty() => Some(code),
                 Block::Code(_) | Block::Text(_) | Block::List(_) => None,
             });
             // All the rest is bounded.
             let Some(code) = code else { return };
-            *code = without_first(code, over).to_owned();
-            over = size(self).saturating_sub(LIMIT);
+            // A character may count more in one of the two than in the lines.
+            let own: usize = code.chars().map(cost).sum();
+            *code = without_first(code, over.saturating_mul(own) / all).to_owned();
         }
     }
 }
@@ -104,18 +109,23 @@ impl Comment {
 fn without_first(text: &str, over: usize) -> &str {
     let mut gone = 0;
     let cut = text.char_indices().find(|(_, c)| {
-        // As it counts in JSON.
-        gone += match c {
-            '"' | '\\' | '\n' | '\t' => 2,
-            c => c.len_utf16(),
-        };
+        gone += cost(*c);
         gone > over
     });
-    let from = cut.map_or(text.len(), |(at, _)| at);
+    let from = cut.map_or(text.len(), |(at, c)| at + c.len_utf8());
     let rest = text.get(from..).unwrap_or("");
     match rest.split_once('\n') {
-        Some((_, lines)) => lines,
-        None => rest,
+        // Not where a long line would leave next to nothing.
+        Some((_, lines)) if lines.len() > rest.len() / 2 => lines,
+        Some(_) | None => rest,
+    }
+}
+
+/// What a character counts in JSON.
+fn cost(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\t' => 2,
+        c => c.len_utf16(),
     }
 }
 

@@ -36,6 +36,13 @@ fn samples(flag: &Flag) -> (&'static str, &'static [&'static str]) {
         "kube-context" => ("admin@here", &["a\nb"]),
         "orchestrator-image" => ("orchestrator:1", &["-it", "an image"]),
         "docker-arg" => ("--network=none", &[]),
+        "jira-url" => ("https://a.example/jira/", &["a.example", "https://a?b"]),
+        "jira-username" => ("me@a.example", &["a\nb"]),
+        "jira-label" | "jira-done-label" | "jira-failed-label" => ("agent-x", &["a b", "a\tb"]),
+        "jira-query" | "jira-blocks-link" => ("a = b", &["a\nb"]),
+        "jira-start-status" | "jira-done-status" => ("Doing", &["a\nb"]),
+        "jira-failed-status" => ("Failed", &["auto", "a\nb"]),
+        "jira-deployment" => ("dc", &["server", "Cloud"]),
         _ if flag.kind().is_some() => ("some/path", &[]),
         _ if flag.is_switch() => ("true", &["maybe", "2"]),
         other => panic!("no samples for --{other}"),
@@ -65,6 +72,31 @@ fn names_and_defaults_are_those_of_the_design() {
             "ghcr.io/process-failed-successfully/recac-agent:latest",
         ),
         ("image-pull-policy", &["RECAC_IMAGE_PULL_POLICY"], ""),
+        ("jira-url", &["JIRA_URL", "RECAC_JIRA_URL"], ""),
+        (
+            "jira-username",
+            &["JIRA_USERNAME", "JIRA_EMAIL", "RECAC_JIRA_USERNAME"],
+            "",
+        ),
+        ("jira-token-file", &["RECAC_JIRA_TOKEN_FILE"], ""),
+        (
+            "jira-label",
+            &["RECAC_JIRA_LABEL", "RECAC_ORCHESTRATOR_JIRA_LABEL"],
+            "recac-agent",
+        ),
+        (
+            "jira-query",
+            &["RECAC_JIRA_QUERY", "RECAC_ORCHESTRATOR_JIRA_QUERY"],
+            "",
+        ),
+        ("jira-done-label", &["RECAC_JIRA_DONE_LABEL"], ""),
+        ("jira-failed-label", &["RECAC_JIRA_FAILED_LABEL"], ""),
+        ("jira-start-status", &["RECAC_JIRA_START_STATUS"], "auto"),
+        ("jira-done-status", &["RECAC_JIRA_DONE_STATUS"], "none"),
+        ("jira-failed-status", &["RECAC_JIRA_FAILED_STATUS"], "none"),
+        ("jira-blocks-link", &["RECAC_JIRA_BLOCKS_LINK"], "Blocks"),
+        ("jira-deployment", &["RECAC_JIRA_DEPLOYMENT"], ""),
+        ("jira-ca-file", &["RECAC_JIRA_CA_FILE", "SSL_CERT_FILE"], ""),
         ("work-file", &["RECAC_WORK_FILE"], "work_items.json"),
         ("outcomes", &["RECAC_OUTCOMES"], ""),
         ("default-repo", &["RECAC_DEFAULT_REPO"], ""),
@@ -134,7 +166,10 @@ fn names_are_lawful_and_unique() {
         assert!(long.len() > 1 && !long.starts_with("no-"), "{long}");
         assert!(long.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
         assert!(seen.insert(long.to_owned()), "{long} twice");
-        assert!(table::lacking(long).is_none(), "{long} is there after all");
+        assert!(
+            table::elsewhere(long).is_none(),
+            "{long} is there after all"
+        );
         assert_eq!(flag.env.is_empty(), matches!(flag.takes, Takes::Print(_)));
         for name in flag.env {
             let lawful = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
@@ -256,11 +291,10 @@ fn choices_and_setters_agree() {
         for choice in choices {
             let mut draft = Draft::blank();
             set(&mut draft, choice).unwrap();
-            assert!(!draft.jira, "{choice} is not there");
             assert!(moved.insert(format!("{draft:?}")), "{choice} means another");
         }
         if let (Some(default), [_, ..]) = (flag.default, choices) {
-            assert!(choices.contains(&default) || default == "jira", "{default}");
+            assert!(choices.contains(&default), "{default}");
         }
         if !choices.is_empty() {
             let odd = set(&mut Draft::blank(), "odd");
@@ -297,9 +331,9 @@ fn each_option_moves_a_field_of_its_own() {
             .and_then(|(a, _)| a.split(':').next())
             .unwrap_or_else(|| panic!("--{} sets nothing", flag.long));
         // The field is called as the option is, but for lists.
-        let name = flag.long.replace('-', "_");
+        let name = flag.long.strip_prefix("jira-").unwrap_or(flag.long);
+        let name = name.replace('-', "_");
         let name = match (flag.long, flag.list) {
-            ("poller", _) => "jira".to_owned(),
             // What differs is inside it.
             ("agent-command", _) => "words".to_owned(),
             (_, List::No) | ("agent-env", _) => name,
