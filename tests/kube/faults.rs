@@ -67,9 +67,6 @@ impl Faked {
             .orchestrator()
             .arg("--mode=k8s")
             .arg(format!(
-                "--outcomes={}",
-                self.path("work.outcomes.jsonl").display()
-            .arg(format!(
                 "--kubeconfig={}",
                 self.path("kubeconfig").display()
             ))
@@ -94,8 +91,6 @@ impl Faked {
 
     /// The outcomes in the ConfigMap.
     pub fn outcomes(&self) -> Vec<Value> {
-        if self.path("work.outcomes.jsonl").exists() {
-            return self.world.outcomes();
         kube::outcomes(&self.outcome_map().unwrap_or_default())
     }
 

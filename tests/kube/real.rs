@@ -203,9 +203,6 @@ impl Kube {
         self.world
             .orchestrator()
             .arg("--mode=k8s")
-            .arg(format!(
-                "--outcomes={}",
-                self.path("work.outcomes.jsonl").display()
             .arg(format!("--namespace={}", self.namespace))
             .arg(format!(
                 "--kubeconfig={}",
@@ -300,8 +297,6 @@ impl Kube {
 
     /// The outcomes in the ConfigMap.
     pub fn outcomes(&self) -> Vec<Value> {
-        if self.path("work.outcomes.jsonl").exists() {
-            return self.world.outcomes();
         let name = format!("configmap/recac-orchestrator-outcomes-{}", self.owner);
         kube::outcomes(&self.one(&name).unwrap_or_default())
     }
