@@ -1,0 +1,3 @@
+//! The program against a Jira, seen from outside.
+
+pub mod fake;
