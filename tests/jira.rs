@@ -3,6 +3,7 @@
 
 pub mod fake;
 mod life;
+mod refused;
 
 use serde_json::Value;
 
