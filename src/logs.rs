@@ -21,12 +21,14 @@ pub fn start(
     redactor: Arc<RwLock<Redactor>>,
 ) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Info);
-    if verbose {
-        // What HTTP and TLS have to say of themselves would bury all else.
-        for ours in ["orchestrator", "recac_orchestrator"] {
-            builder.filter_module(ours, LevelFilter::Debug);
-        }
+    builder.filter_level(if verbose {
+        LevelFilter::Debug
+    } else {
+        LevelFilter::Info
+    });
+    // Every step of every request: for those who ask by RUST_LOG.
+    for library in ["ureq", "ureq_proto", "rustls"] {
+        builder.filter_module(library, LevelFilter::Warn);
     }
     if let Some(levels) = levels {
         builder.parse_filters(levels);

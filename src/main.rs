@@ -28,6 +28,7 @@ use recac_orchestrator::{
             access::Origin,
             client::{self, Client},
             config_map::ConfigMap,
+            deploy,
             lease::Lease,
             manifest,
             template::Template,
@@ -90,10 +91,16 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
-        Ok(Asked::Manifest(_)) => {
-            logs::say("this verb does not work yet");
-            ExitCode::from(WRONG)
-        }
+        Ok(Asked::Manifest(asked)) => match manifest_of(&asked) {
+            Ok(text) => {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                logs::say(&why);
+                ExitCode::from(WRONG)
+            }
+        },
         Ok(Asked::Healthy(config)) => healthy(&config),
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
@@ -254,6 +261,32 @@ fn trouble(e: &client::Error) -> Trouble {
         true => Trouble::Everything(e.to_string()),
         false => Trouble::Later(e.to_string(), None),
     }
+}
+
+/// What runs this configuration in a cluster.
+fn manifest_of(asked: &flags::Manifest) -> Result<String, String> {
+    let config = &asked.config;
+    // What would be refused there is refused here.
+    agent(config, BTreeMap::new()).check()?;
+    job_settings(config, None)?;
+    let template = config.job_template.as_ref().map(std::fs::read_to_string);
+    let template = template
+        .transpose()
+        .map_err(|e| format!("--job-template: {e}"))?;
+    let list = deploy::deploy(&deploy::Deploy {
+        owner: &config.owner,
+        namespace: config.namespace.as_deref(),
+        image: &asked.image,
+        given: &asked.given,
+        leader_elect: config.leader_elect,
+        work_file: config.poller == Poller::File,
+        outcomes: match &config.outcomes {
+            Outcomes::ConfigMap(name) => Some(name),
+            Outcomes::File(_) => None,
+        },
+        template: template.as_deref(),
+    });
+    Ok(format!("{list:#}\n"))
 }
 
 /// Whether the loop of this state directory is well, for a liveness probe.
@@ -482,7 +515,7 @@ fn lease(
     }
     let pod = env("POD_NAME").or_else(|| env("HOSTNAME"));
     let pod = pod.unwrap_or_else(|| "orchestrator".to_owned());
-    let name = format!("recac-orchestrator-{}", config.owner);
+    let name = deploy::lease(&config.owner);
     Lease::new(Arc::clone(client), namespace, name, &pod)
         .map(Some)
         .map_err(|e| format!("no random number is to be had: {e}"))

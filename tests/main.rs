@@ -11,6 +11,7 @@
 mod cli;
 mod docker;
 mod file;
+mod jira;
 mod kube;
 mod layers;
 mod process;

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod client;
 pub mod config_map;
+pub mod deploy;
 pub mod lease;
 pub mod manifest;
 pub mod state;

@@ -424,7 +424,7 @@ impl Client {
             Ok(site) => Arc::new(site),
             Err((refusing, seen)) => {
                 drop(known);
-                return Err(self.refuse(&refusing, seen.as_ref()));
+                return Err(self.refuse(&refusing, Some(&seen)));
             }
         };
         *known = Some(Arc::clone(&site));
@@ -453,11 +453,7 @@ impl Client {
 
     /// Looks which kind of Jira this is, and whether it lets us in. If it does
     /// not: its answer, and what is known of it.
-    fn enter(
-        &self,
-        base: &str,
-        token: &str,
-    ) -> Result<Result<Site, (Answer, Option<Site>)>, Trouble> {
+    fn enter(&self, base: &str, token: &str) -> Result<Result<Site, (Answer, Site)>, Trouble> {
         let refuses = |answer: &Answer| {
             matches!(answer.status, 401 | 403)
                 || site::wants_captcha(answer)
@@ -474,16 +470,21 @@ impl Client {
         let answer = ask(format!("{base}/rest/api/2/serverInfo"))?;
         let info: Option<ServerInfo> = serde_json::from_slice(&answer.body).ok();
         let info = info.filter(|_| answer.status == 200);
-        let through_gateway = (base != self.access.url).then_some(Site {
+        // Cloud tells anybody what it is, unless what is sent is nonsense to it.
+        let cloud = base != self.access.url || site::is_atlassian(base) || answer.status == 403;
+        let guessed = Site {
             base: base.to_owned(),
             browse: self.access.url.clone(),
-            deployment: Deployment::Cloud,
-        });
+            deployment: match cloud {
+                true => Deployment::Cloud,
+                false => Deployment::DataCenter,
+            },
+        };
         let deployment = match (self.access.deployment, &info) {
             (Some(deployment), _) => deployment,
             (None, Some(info)) => info.deployment(),
             (None, None) if matches!(answer.status, 401 | 403) || site::wants_captcha(&answer) => {
-                return Ok(Err((answer, through_gateway)));
+                return Ok(Err((answer, guessed)));
             }
             (None, None) if matches!(answer.status, 200 | 404) => {
                 return Err(Trouble::Everything(format!(
@@ -502,7 +503,7 @@ impl Client {
         };
         let answer = ask(format!("{base}/rest/api/{}/myself", deployment.version()))?;
         if refuses(&answer) {
-            return Ok(Err((answer, Some(site))));
+            return Ok(Err((answer, site)));
         }
         match answer.status {
             200 => {}

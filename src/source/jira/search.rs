@@ -88,12 +88,15 @@ impl Search<'_> {
             match answer.status {
                 200 => {}
                 403 => return Err(self.client.refused_by(&answer)),
-                400 | 404 | 410 | 414 => {
+                400 => {
                     let later = self.client.later(&answer, "the search");
-                    return Err(Trouble::Everything(format!(
-                        "{later} (query: {})",
-                        self.jql
-                    )));
+                    let query = self.jql;
+                    return Err(Trouble::Everything(format!("{later} (query: {query})")));
+                }
+                404 | 410 => {
+                    let later = self.client.later(&answer, "the search");
+                    let advice = "is it the other kind of Jira? see --jira-deployment";
+                    return Err(Trouble::Everything(format!("{later}; {advice}")));
                 }
                 _ => return Err(self.client.later(&answer, "the search")),
             }
