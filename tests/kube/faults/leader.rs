@@ -108,6 +108,8 @@ fn times_of_a_lease_have_their_microseconds_and_a_stale_renewal_loses() {
     lease["spec"]["holderIdentity"] = "somebody".into();
     lease["spec"]["renewTime"] = now.replace('Z', "000Z").into();
     kube.double.put("coordination.k8s.io", "leases", lease);
+    // It finds that out when it renews.
+    started.wait_for_log("leads no longer");
     kube.double.agents(Agents::Exit(0));
     kube.items(&serde_json::json!([{"id": "A-1"}]));
     let asked = kube.double.requests().len();

@@ -110,7 +110,7 @@ fn when_nothing_more_can_go_nothing_more_is_started_and_the_log_says_what_to_do(
     let kube = Faked::new("full");
     // Each still wanted to be known of, and without a tail.
     let ids: Vec<String> = (0..3000)
-        .map(|n| format!("B-{n}-{}", "x".repeat(200)))
+        .map(|n| format!("B-{n}-{}", "x".repeat(240)))
         .collect();
     let all: String = ids.iter().map(|id| line(id, "")).collect();
     assert!(
@@ -118,14 +118,14 @@ fn when_nothing_more_can_go_nothing_more_is_started_and_the_log_says_what_to_do(
         "{}",
         all.len()
     );
-    let cut: String = all.split_inclusive('\n').take(1850).collect();
+    let cut: String = all.split_inclusive('\n').take(1900).collect();
     assert!(
         cut.len() > 900 * 1024 && cut.len() < 1024 * 1024,
         "{}",
         cut.len()
     );
     kube.double.put("", "configmaps", map(&kube, &cut));
-    let mut items: Vec<_> = ids.iter().take(1850).map(|id| json!({"id": id})).collect();
+    let mut items: Vec<_> = ids.iter().take(1900).map(|id| json!({"id": id})).collect();
     items.insert(0, json!({"id": "A-1"}));
     kube.items(&items.into());
     let started = kube.orchestrator().start();

@@ -180,7 +180,7 @@ fn a_permission_that_is_taken_away_counts_against_nobody() {
         ("create", "jobs"),
         ("patch", "jobs"),
         ("get", "configmaps"),
-        ("update", "configmaps"),
+        ("patch", "configmaps"),
     ] {
         let kube = Faked::new("revoked");
         kube.on_failure(move |_| format!("without {verb} {resource}"));

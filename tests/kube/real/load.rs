@@ -66,7 +66,10 @@ fn killed_at_any_moment_no_item_is_run_twice_or_lost() {
         let started = orchestrator.clone().start();
         // Not a wait for anything: the moment of its death.
         thread::sleep(Duration::from_millis(random.below(1500)));
-        assert_eq!(started.kill().signal, Some(9));
+        // A client that the last one was about to start may hold its lock
+        // for the moment until it is another program.
+        let end = started.kill();
+        assert!(end.signal == Some(9) || end.code == Some(75), "{end:?}");
     }
     orchestrator.args(["--once", "--wait"]).run();
     assert_eq!(kube.outcomes().len(), ids.len());
