@@ -157,9 +157,10 @@ impl Kube {
         fs::write(&path, &text).unwrap();
         let file = path.display().to_string();
         let list = self.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &file]);
-        let list: Value = serde_json::from_str(&list).unwrap();
-        assert_eq!(list["kind"], "List", "{text}");
-        list
+        // One after the other, and not as a list.
+        let items = serde_json::Deserializer::from_str(&list).into_iter();
+        let items: Vec<Value> = items.collect::<Result<_, _>>().unwrap();
+        json!({"apiVersion": "v1", "kind": "List", "items": items})
     }
 
     /// The name that `manifest` gives to all.

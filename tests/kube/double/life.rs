@@ -52,8 +52,14 @@ impl Life {
     pub fn step(&mut self, store: &mut Store) {
         let namespaces: Vec<String> = store.namespaces.keys().cloned().collect();
         for namespace in &namespaces {
+            let mut pods: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for pod in store.list(PODS, namespace) {
+                let owner = text(&pod["metadata"]["ownerReferences"][0]["uid"]);
+                pods.entry(owner).or_default().push(pod);
+            }
             for job in store.list(JOBS, namespace) {
-                self.job(store, &job);
+                let own = pods.remove(&text(&job["metadata"]["uid"]));
+                self.job(store, &job, &own.unwrap_or_default());
             }
             for pod in store.list(PODS, namespace) {
                 self.pod(store, &pod);
@@ -61,21 +67,20 @@ impl Life {
         }
     }
 
-    fn job(&mut self, store: &mut Store, job: &Value) {
+    fn job(&mut self, store: &mut Store, job: &Value, pods: &[Value]) {
         let (namespace, name) = place(job);
-        let pods = pods_of(store, job);
         let meta = &job["metadata"];
         if meta["deletionTimestamp"].is_string() {
             let finalizer = text(&meta["finalizers"][0]);
             if finalizer == "foregroundDeletion" {
-                for pod in &pods {
+                for pod in pods {
                     self.end(store, pod);
                 }
                 if !pods_of(store, job).is_empty() {
                     return;
                 }
             } else {
-                for pod in &pods {
+                for pod in pods {
                     let (namespace, name) = place(pod);
                     store.change(PODS, &namespace, &name, |pod| {
                         pod["metadata"]["ownerReferences"] = json!([]);
@@ -97,7 +102,7 @@ impl Life {
             return;
         }
         if condition(job, "FailureTarget").is_some() {
-            for pod in &pods {
+            for pod in pods {
                 self.end(store, pod);
             }
             if pods_of(store, job).is_empty() {
@@ -106,7 +111,7 @@ impl Life {
             return;
         }
         if job["spec"]["suspend"] == true {
-            for pod in &pods {
+            for pod in pods {
                 self.end(store, pod);
             }
             suspended(store, job, true);
@@ -551,10 +556,8 @@ pub fn event(
             && event["reason"] == reason
             && event["message"] == message
     };
-    let mut all = store.list(EVENTS, &namespace);
-    all.retain(same);
-    if let Some(event) = all.first() {
-        let (namespace, name) = place(event);
+    if let Some(event) = store.find(EVENTS, &namespace, same) {
+        let (namespace, name) = place(&event);
         store.change(EVENTS, &namespace, &name, |event| {
             event["count"] = json!(event["count"].as_u64().unwrap_or(0) + 1);
             event["lastTimestamp"] = json!(now);

@@ -146,6 +146,13 @@ impl Store {
         objects.map(|(_, object)| object.clone()).collect()
     }
 
+    /// One of a kind in a namespace of which this is so.
+    pub fn find(&self, kind: &Kind, namespace: &str, so: impl Fn(&Value) -> bool) -> Option<Value> {
+        let ours = |key: &Key| key.0 == kind.plural && key.1 == namespace;
+        let mut all = self.objects.iter().filter(|(key, _)| ours(key));
+        all.find(|(_, object)| so(object)).map(|(_, o)| o.clone())
+    }
+
     /// Writes one down under a new version, and gives it as it is now.
     pub fn put(&mut self, kind: &'static Kind, mut object: Value) -> Value {
         self.version += 1;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::Faked;
-use crate::kube::double::Request;
+use crate::kube::double::{Agents, Request};
 
 fn is_list(request: &Request, of: &str) -> bool {
     request.method == "GET" && request.path.ends_with(of) && !request.is_watch()
@@ -19,11 +19,12 @@ fn a_thousand_runs_cost_one_list_of_two_pages_and_few_connections() {
     kube.double.rest();
     let orchestrator = kube.orchestrator().arg("--max-agents=1000");
     orchestrator.clone().arg("--once").run();
-    for mut job in kube.double.jobs() {
-        let begun = &job["metadata"]["creationTimestamp"];
-        job["status"] = json!({"startTime": begun, "active": 1, "ready": 1, "terminating": 0});
-        kube.double.put("batch", "jobs", job);
-    }
+    kube.double.agents(Agents::Run);
+    kube.wait_for("all run", || {
+        kube.double.step();
+        let jobs = kube.double.jobs();
+        jobs.iter().all(|job| job["status"]["ready"] == 1)
+    });
     let before = kube.double.requests().len();
     let started = orchestrator.start();
     let looks = || {
