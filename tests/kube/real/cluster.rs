@@ -1,12 +1,15 @@
 //! The way to the API server: credentials that change, permissions that go, a
 //! server that is away, and the orchestrator as a pod of the cluster itself.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use serde_json::{Value, json};
 
 use super::Kube;
-use crate::kube::AWAIT;
+use crate::{
+    kube::AWAIT,
+    world::{PATIENCE, output},
+};
 
 #[test]
 fn what_is_forbidden_counts_against_nobody_and_goes_on_when_it_is_allowed_again() {
@@ -158,8 +161,12 @@ fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
         return;
     };
     let part = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/part");
-    let dir = cluster.display().to_string();
-    let part = |verb: &str| kube.call(part, &[verb, "kube-apiserver", &dir]);
+    // Not one of the processes that the world takes with it.
+    let part = |verb: &str| {
+        let mut command = Command::new(part);
+        command.args([verb, "kube-apiserver"]).arg(&cluster);
+        output(command, PATIENCE).unwrap();
+    };
     kube.items(&json!([{"id": "A-1"}, {"id": "A-2"}, {"id": "A-3"}]));
     let started = kube
         .orchestrator()
@@ -232,7 +239,8 @@ fn what_manifest_prints_runs_the_orchestrator_in_the_cluster() {
     }
     let work = json!([{"id": "A-1", "summary": "one"}, {"id": "A-2", "summary": "two"}]);
     let literal = format!("--from-literal=work_items.json={work}");
-    kube.kubectl(&["create", "configmap", "recac-orchestrator-work", &literal]);
+    let map = format!("recac-orchestrator-work-{}", kube.owner);
+    kube.kubectl(&["create", "configmap", &map, &literal]);
     kube.apply(&list);
     let account = kube.account();
     kube.on_failure({
