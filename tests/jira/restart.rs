@@ -99,11 +99,13 @@ fn a_ticket_that_is_gone_keeps_its_report_for_an_hour() {
         run.terminate();
         assert_eq!(run_dirs(&world).len(), 1);
         // An hour later, by its own clock.
-        let exit = run_dirs(&world)[0].join("exit");
-        let text = std::fs::read_to_string(&exit).unwrap();
-        let mut ended: Value = serde_json::from_str(&text).unwrap();
-        ended["at"] = "2026-01-01T00:00:00.000Z".into();
-        std::fs::write(&exit, ended.to_string()).unwrap();
+        for (file, key) in [("exit", "at"), ("pid", "started")] {
+            let file = run_dirs(&world)[0].join(file);
+            let text = std::fs::read_to_string(&file).unwrap();
+            let mut json: Value = serde_json::from_str(&text).unwrap();
+            json[key] = "2026-01-01T00:00:00.000Z".into();
+            std::fs::write(&file, json.to_string()).unwrap();
+        }
         let out = orchestrator(&world, &jira).agent(BEGIN).finish(0);
         assert!(
             out.stderr
