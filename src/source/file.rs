@@ -20,7 +20,7 @@ mod blockers;
 mod disk;
 pub mod entry;
 #[cfg(test)]
-mod fuzz;
+pub(super) mod fuzz;
 pub mod outcomes;
 pub mod plan;
 

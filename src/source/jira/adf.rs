@@ -26,7 +26,12 @@ pub fn markdown(json: &str) -> Result<String, String> {
         return Ok(doc.text.into_owned());
     }
     let mut page = Page::new();
-    blocks(&mut page, std::slice::from_ref(&doc), Gap::Blank, Gap::Blank);
+    blocks(
+        &mut page,
+        std::slice::from_ref(&doc),
+        Gap::Blank,
+        Gap::Blank,
+    );
     Ok(page.finish())
 }
 
@@ -128,15 +133,13 @@ fn alert(panel: &str) -> &'static str {
 
 fn items(page: &mut Page, node: &Node<'_>, gap: Gap, number: Option<u64>) {
     let mut list = page.list(gap, number);
-    let mut begun = false;
     for child in &node.content {
-        if begun && is_list(child) {
+        if is_list(child) && page.has_items(&list) {
             page.below(&list);
             block(page, child, Gap::Line, Gap::Line);
             page.leave();
             continue;
         }
-        begun = true;
         let task = match &*child.kind {
             "taskItem" | "blockTaskItem" => {
                 Some(child.attr("state").is_some_and(|state| state == "DONE"))
@@ -179,14 +182,23 @@ fn table(page: &mut Page, node: &Node<'_>, gap: Gap) {
     for row in &node.content {
         let mut cells: Vec<String> = Vec::new();
         let one = std::slice::from_ref(row);
-        for cell in if row.kind == "tableRow" { &*row.content } else { one } {
+        for cell in if row.kind == "tableRow" {
+            &*row.content
+        } else {
+            one
+        } {
             skip(&mut cells, &mut from_above);
             let mut inside = Page::cell();
             match &*cell.kind {
                 "tableCell" | "tableHeader" => {
                     blocks(&mut inside, &cell.content, Gap::Line, Gap::Line);
                 }
-                _ => blocks(&mut inside, std::slice::from_ref(cell), Gap::Line, Gap::Line),
+                _ => blocks(
+                    &mut inside,
+                    std::slice::from_ref(cell),
+                    Gap::Line,
+                    Gap::Line,
+                ),
             }
             let width = cell.number("colspan").unwrap_or(1).clamp(1, WIDEST as u64);
             let height = cell.number("rowspan").unwrap_or(1);

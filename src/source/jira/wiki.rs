@@ -62,7 +62,9 @@ impl<'a> Reader<'a, '_> {
         while at < self.text.len() {
             // One line may hold many macros.
             if known <= at {
-                known = self.text[at..].find('\n').map_or(self.text.len(), |n| at + n);
+                known = self.text[at..]
+                    .find('\n')
+                    .map_or(self.text.len(), |n| at + n);
             }
             let end = known;
             let line = &self.text[at..end];
@@ -136,7 +138,11 @@ impl<'a> Reader<'a, '_> {
             return;
         };
         self.close_lists(depth);
-        if self.lists.last().is_some_and(|l| l.depth == depth && l.sign != sign) {
+        if self
+            .lists
+            .last()
+            .is_some_and(|l| l.depth == depth && l.sign != sign)
+        {
             self.close_lists(depth - 1);
         }
         match self.lists.last() {

@@ -102,12 +102,7 @@ pub fn own_text<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>) {
     own_text_of(phrase, node, marks, link);
 }
 
-fn own_text_of<'a>(
-    phrase: &mut Phrase<'a>,
-    node: &'a Node<'a>,
-    marks: Marks,
-    link: Option<usize>,
-) {
+fn own_text_of<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>, marks: Marks, link: Option<usize>) {
     if !node.text.is_empty() {
         phrase.text(&*node.text, marks, link);
     }

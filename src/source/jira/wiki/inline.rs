@@ -148,7 +148,8 @@ impl<'a> Scan<'a, '_> {
                 parse(self.phrase, alias, None);
                 self.phrase.single(" ", None);
             }
-            self.phrase.text(format!("[attachment: {file}]"), text, None);
+            self.phrase
+                .text(format!("[attachment: {file}]"), text, None);
         } else if let Some(user) = target.strip_prefix('~').filter(|u| !u.is_empty()) {
             self.skip(at, size);
             let user = user.strip_prefix("accountid:").unwrap_or(user);
@@ -158,7 +159,11 @@ impl<'a> Scan<'a, '_> {
             }
         } else if let Some(anchor) = target.strip_prefix('#').filter(|a| !a.is_empty()) {
             self.skip(at, size);
-            parse(self.phrase, if alias.is_empty() { anchor } else { alias }, None);
+            parse(
+                self.phrase,
+                if alias.is_empty() { anchor } else { alias },
+                None,
+            );
         } else if is_address(target) {
             self.skip(at, size);
             if alias.is_empty() || alias == target {
@@ -207,7 +212,7 @@ impl<'a> Scan<'a, '_> {
         };
         let ends = |n: &usize| {
             let rest = &self.line[*n..];
-            rest.starts_with(['|', ']']) || rest.starts_with("{color")
+            rest.starts_with(']') || rest.starts_with("{color")
         };
         let mut inside = (at + 3..to).filter(|n| self.line.is_char_boundary(*n));
         to = inside.find(ends).unwrap_or(to);
@@ -231,9 +236,15 @@ impl<'a> Scan<'a, '_> {
             && !matches!(after, '_' | '/' | '=');
         let opens = !waits
             && !before.is_alphanumeric()
-            && !matches!(before, '/' | '\\' | '=' | '@' | '.' | '&' | '%' | '$' | '#' | '<')
+            && !matches!(
+                before,
+                '/' | '\\' | '=' | '@' | '.' | '&' | '%' | '$' | '#' | '<'
+            )
             && !after.is_whitespace()
-            && !matches!(after, '/' | '>' | '=' | '.' | ',' | ';' | ':' | ')' | ']' | '}');
+            && !matches!(
+                after,
+                '/' | '>' | '=' | '.' | ',' | ';' | ':' | ')' | ']' | '}'
+            );
         if closes || opens {
             self.toggle(at, sign, size);
         }
