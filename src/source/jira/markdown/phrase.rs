@@ -136,9 +136,10 @@ impl<'a> Phrase<'a> {
         self.links.len() - 1
     }
 
-    /// Whether there are no pieces.
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+    /// The number of pieces.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.pieces.len()
     }
 
     /// Marks the pieces from the one with this number on.
