@@ -365,6 +365,7 @@ fn route(site: &mut Site, request: &Request<'_>) -> Reply {
         .is_some_and(|a| a.contains("application/json"));
     match (asked.method.as_str(), rest) {
         ("GET", ["serverInfo"]) => Reply::json(200, render::server_info(site)),
+        ("GET", ["field"]) => Reply::json(200, render::fields_known()),
         ("GET", ["myself"]) if request.known => Reply::json(200, render::myself(site)),
         ("GET", ["myself"]) => refusal::unauthenticated(json),
         ("GET" | "POST", ["search"]) if site.cloud => refusal::gone(),
@@ -387,6 +388,12 @@ fn of_issue(site: &mut Site, request: &Request<'_>, key: &str, rest: &[&str]) ->
     };
     if !known {
         return nowhere(site, request.asked);
+    }
+    // What is no number is refused before anything is looked up.
+    for name in ["startAt", "maxResults"] {
+        if let Err(reply) = request.number(name, site) {
+            return reply;
+        }
     }
     let Some(ticket) = site.find(key).filter(|_| request.known).cloned() else {
         return refusal::no_issue(site);

@@ -219,9 +219,9 @@ fn cloud_search(site: &Site, request: &Request<'_>) -> Result<Search, Reply> {
         ));
     }
     let good = [
-        typed(&body, "jql", Value::is_string),
+        typed(&body, "jql", |v| v.is_string() || v.is_null()),
         typed(&body, "nextPageToken", |v| v.is_string() || v.is_null()),
-        typed(&body, "maxResults", Value::is_i64),
+        typed(&body, "maxResults", |v| v.is_i64() || v.is_null()),
         typed(&body, "fields", is_strings),
         typed(&body, "expand", Value::is_string),
         typed(&body, "properties", |v| {
@@ -245,6 +245,10 @@ fn cloud_search(site: &Site, request: &Request<'_>) -> Result<Search, Reply> {
             .filter_map(Value::as_u64)
             .collect(),
         token: string(&body, "nextPageToken").filter(|t| !t.is_empty()),
+        // Nothing is as wrong as zero here.
+        most: body
+            .get("maxResults")
+            .map(|most| most.as_i64().unwrap_or(0)),
         ..common(&body)
     })
 }

@@ -272,6 +272,6 @@ fn each_deployment_has_its_own_routes() {
     assert_eq!(nowhere.status, 404);
     assert_eq!(
         nowhere.header("content-type"),
-        Some("application/problem+json")
+        Some("application/problem+json;charset=UTF-8")
     );
 }
