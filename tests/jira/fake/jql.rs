@@ -299,8 +299,11 @@ impl Field {
                 Some(of(ticket.priority.as_deref()?)?.cmp(&of(value)?))
             }
             Field::Key => {
-                let of = |key: &str| key.rsplit_once('-')?.1.parse::<u64>().ok();
-                Some(of(&ticket.key)?.cmp(&of(value)?))
+                let (project, number) = value.rsplit_once('-')?;
+                let (own, of) = ticket.key.rsplit_once('-')?;
+                let same = own.eq_ignore_ascii_case(project);
+                let order = of.parse::<u64>().ok()?.cmp(&number.parse().ok()?);
+                same.then_some(order)
             }
             _ => {
                 let then = if self == Field::Updated {
