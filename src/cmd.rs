@@ -141,7 +141,7 @@ impl Call {
 
     /// Sets a variable, on top of our own environment.
     #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Call {
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Call {
         self.command.env(name, value);
         self
     }

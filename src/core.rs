@@ -21,7 +21,7 @@ use std::{
 
 pub use item::{Fingerprint, Hold, Item, Standing};
 pub use memory::{Note, Subject};
-pub use name::{run_name, run_number};
+pub use name::{id_hash, run_name, run_number};
 pub use outcome::{End, Outcome, RunId};
 pub use run::{Past, Run, State, Stop, StopCause};
 pub use stamp::Stamp;

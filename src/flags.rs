@@ -9,11 +9,13 @@
 mod complete;
 mod config;
 mod help;
+mod jira;
 mod option;
 mod table;
 mod value;
 
-pub use config::{Config, LogFormat, Mode, Poller, PullPolicy};
+pub use config::{Config, LogFormat, Mode, Outcomes, Poller, PullPolicy};
+pub use jira::{Deployment, Jira};
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,14 +28,31 @@ use option::{Flag, List, Print, SHELLS, Takes};
 use table::FLAGS;
 
 const BIN: &str = "orchestrator";
+const VERBS: &str = "the verbs are: completions bash|zsh|fish, manifest, healthy";
 
 /// What the command line asked for.
 #[derive(Debug)]
 pub enum Asked {
     /// To orchestrate.
     Run(Box<Config>),
+    /// To print what a cluster needs to run the orchestrator.
+    Manifest(Box<Manifest>),
+    /// To say whether the orchestrator of this configuration is well.
+    Healthy(Box<Config>),
     /// To print this and leave with 0: help, version, a completion script.
     Text(String),
+}
+
+/// What `manifest` was told.
+#[derive(Debug)]
+pub struct Manifest {
+    /// The configuration that is to run in the cluster.
+    pub config: Config,
+    /// The orchestrator's own image.
+    pub image: String,
+    /// The options that were given: long name, name in the environment, value
+    /// as that takes it.
+    pub given: Vec<(&'static str, &'static str, String)>,
 }
 
 /// A command line or an environment that cannot be obeyed: one line for each
@@ -76,13 +95,13 @@ pub fn parse(
     argv: impl IntoIterator<Item = OsString>,
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Asked, Bad> {
-    let typed = match lex(argv)? {
+    let (verb, typed) = match lex(argv)? {
         Line::Print(Print::Help) => return Ok(Asked::Text(help::help())),
         Line::Print(Print::Version) => return Ok(Asked::Text(help::version())),
         Line::Print(Print::Completions(shell)) => {
             return Ok(Asked::Text(complete::script(shell)));
         }
-        Line::Options(typed) => typed,
+        Line::Options(verb, typed) => (verb, typed),
     };
     let given: Vec<Given> = FLAGS
         .iter()
@@ -105,20 +124,84 @@ pub fn parse(
             by_default: last.by_default,
         })
     };
-    let lacks = draft.lacks(&spoken);
+    let image = draft.orchestrator_image.take();
+    if verb == Verb::Manifest {
+        wrong.extend(for_manifest(&mut draft, image.is_some(), &spoken));
+    } else if wrong.is_empty()
+        && let Some(typed) = typed.iter().find(|t| t.flag.long == "orchestrator-image")
+    {
+        wrong.push(format!("{} works only with the verb manifest", typed.name));
+    }
     // How options go together says nothing while one of them is wrong.
     let mut config = None;
     if wrong.is_empty() {
-        match draft.settle(&spoken, env) {
+        match draft.settle(&spoken, env, verb) {
             Ok(settled) => config = Some(settled),
             Err(why) => wrong = why,
         }
     }
-    wrong.extend(lacks);
-    match config {
-        Some(config) if wrong.is_empty() => Ok(Asked::Run(Box::new(config))),
+    match (config, image) {
+        (Some(config), Some(image)) if wrong.is_empty() && verb == Verb::Manifest => {
+            let given = as_environment(&given);
+            let manifest = Manifest {
+                config,
+                image,
+                given,
+            };
+            Ok(Asked::Manifest(Box::new(manifest)))
+        }
+        (Some(config), _) if wrong.is_empty() && verb == Verb::Healthy => {
+            Ok(Asked::Healthy(Box::new(config)))
+        }
+        (Some(config), _) if wrong.is_empty() => Ok(Asked::Run(Box::new(config))),
         _ => Err(Bad(wrong)),
     }
+}
+
+/// What runs in a cluster starts Jobs there, unless somebody says otherwise,
+/// which is wrong.
+fn for_manifest(
+    draft: &mut Draft,
+    has_image: bool,
+    spoken: &dyn Fn(&str) -> Option<Spoken>,
+) -> Vec<String> {
+    let mut wrong = vec![];
+    if !has_image {
+        wrong.push("manifest needs --orchestrator-image=IMAGE".to_owned());
+    }
+    match spoken("mode") {
+        Some(mode) if !mode.by_default && draft.config.mode != Mode::Kubernetes => {
+            wrong.push(format!(
+                "{}: {:?} does not go together with manifest, which is for k8s",
+                mode.name, mode.value
+            ));
+        }
+        _ => draft.config.mode = Mode::Kubernetes,
+    }
+    wrong
+}
+
+/// The options that were given, as the environment takes them.
+fn as_environment(given: &[Given]) -> Vec<(&'static str, &'static str, String)> {
+    let mut all: Vec<(&str, &str, String)> = vec![];
+    for given in given.iter().filter(|given| !given.by_default) {
+        let Some(name) = given.flag.env.first() else {
+            continue;
+        };
+        let text = given.value.to_string_lossy().into_owned();
+        let text = match given.flag.list {
+            List::Words if !given.quoted => crate::agent::quote(&text),
+            List::Words | List::Hosts | List::No => text,
+        };
+        match all.last_mut() {
+            Some((long, _, before)) if *long == given.flag.long => match given.flag.list {
+                List::No => *before = text,
+                List::Words | List::Hosts => *before = format!("{before} {text}"),
+            },
+            _ => all.push((given.flag.long, name, text)),
+        }
+    }
+    all
 }
 
 /// One value and the name under which it was given.
@@ -212,7 +295,15 @@ fn highest_layer<'a>(
 /// What the command line says, its values not yet looked at.
 enum Line {
     Print(Print),
-    Options(Vec<Typed>),
+    Options(Verb, Vec<Typed>),
+}
+
+/// What is to be done with the options.
+#[derive(Clone, Copy, PartialEq)]
+enum Verb {
+    Run,
+    Manifest,
+    Healthy,
 }
 
 /// One option of the command line.
@@ -262,8 +353,8 @@ fn lex(argv: impl IntoIterator<Item = OsString>) -> Result<Line, Bad> {
     }
     match print {
         Some(print) => Ok(Line::Print(print)),
-        None if words.is_empty() => Ok(Line::Options(typed)),
-        None => Ok(Line::Print(verb(&words)?)),
+        None if words.is_empty() => Ok(Line::Options(Verb::Run, typed)),
+        None => verb(&words, typed),
     }
 }
 
@@ -311,26 +402,28 @@ fn lexer(e: &lexopt::Error) -> Bad {
     e.to_string().into()
 }
 
-/// The verb that `words` are, if they are one.
-fn verb(words: &[OsString]) -> Result<Print, Bad> {
-    const VERBS: &str = "the only verb is: completions bash|zsh|fish";
+/// What `words` ask for, if they are a verb.
+fn verb(words: &[OsString], typed: Vec<Typed>) -> Result<Line, Bad> {
     let [verb, rest @ ..] = words else {
         return Err(Bad(vec![VERBS.to_owned()]));
     };
     let verb = plain(verb);
-    if verb != "completions" {
-        return Err(match table::lacking(&verb) {
-            Some(what) if !verb.contains('-') => format!("{verb}: {what}"),
-            _ => format!("{verb:?} is neither an option nor a verb; {VERBS}"),
-        }
-        .into());
+    let alone = |line| match rest {
+        [] => Ok(line),
+        [word, ..] => Err(format!("{verb} takes no {:?}, only options", plain(word)).into()),
+    };
+    match verb.as_str() {
+        "completions" => {}
+        "manifest" => return alone(Line::Options(Verb::Manifest, typed)),
+        "healthy" => return alone(Line::Options(Verb::Healthy, typed)),
+        _ => return Err(format!("{verb:?} is neither an option nor a verb; {VERBS}").into()),
     }
     let [shell] = rest else {
         return Err(format!("{verb} needs one shell: bash, zsh or fish").into());
     };
     let shell = plain(shell);
     match SHELLS.iter().find(|(name, _)| *name == shell) {
-        Some((_, shell)) => Ok(Print::Completions(*shell)),
+        Some((_, shell)) => Ok(Line::Print(Print::Completions(*shell))),
         None => Err(format!("{verb}: {shell:?} is not a choice; write bash, zsh or fish").into()),
     }
 }
@@ -347,7 +440,7 @@ fn plain(word: &OsStr) -> String {
 
 fn unknown(name: &str) -> String {
     let long = name.trim_start_matches('-');
-    if let Some(what) = table::lacking(long) {
+    if let Some(what) = table::elsewhere(long) {
         return format!("{name}: {what}");
     }
     let on = long.strip_prefix("no-").unwrap_or(long);

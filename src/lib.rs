@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cmd;
 pub mod core;
 pub mod flags;
+pub mod http;
 pub mod logs;
 pub mod orchestrator;
 pub mod redact;

@@ -26,6 +26,10 @@ pub fn start(
     } else {
         LevelFilter::Info
     });
+    // Every step of every request: for those who ask by RUST_LOG.
+    for library in ["ureq", "ureq_proto", "rustls"] {
+        builder.filter_module(library, LevelFilter::Warn);
+    }
     if let Some(levels) = levels {
         builder.parse_filters(levels);
     }

@@ -7,7 +7,7 @@ use std::{
     io::Write,
     path::Path,
     process::ExitCode,
-    sync::{Arc, RwLock, atomic::AtomicBool, mpsc},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool, mpsc},
     thread,
     time::Duration,
 };
@@ -15,16 +15,22 @@ use std::{
 use recac_orchestrator::{
     agent::{Agent, Place},
     core::{Limits, spell},
-    flags::{self, Asked, Config, Mode},
-    logs,
+    flags::{self, Asked, Config, Mode, Outcomes, Poller},
+    http, logs,
     orchestrator::{Ended, Event, How, Orchestrator, Setup},
     redact::Redactor,
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
+        kube::{self, access::Origin, client::Client, manifest, template::Template},
         process::{Process, supervise},
     },
-    source::{Source, file::File, repo::Repos},
+    source::{
+        Source,
+        file::File,
+        jira::{self, Jira},
+        repo::Repos,
+    },
     state::{self, StateDir},
 };
 use signal_hook::{
@@ -72,6 +78,10 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
+        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
+            logs::say("this verb does not work yet");
+            ExitCode::from(WRONG)
+        }
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
             ExitCode::from(WRONG)
@@ -102,7 +112,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
         default: config.default_repo.clone(),
         needed: agent.command.names_repo(),
     };
-    if let (Some(default), Err(hold)) = (&config.default_repo, repos.choose(None)) {
+    if let (Some(default), Err(hold)) = (&config.default_repo, repos.choose(None, "")) {
         logs::say(&format!("--default-repo: {default:?}: {hold}"));
         return ExitCode::from(WRONG);
     }
@@ -128,17 +138,27 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
             Err(refused) => return locked(&refused),
         },
     };
+    let runtime = match runtime(&config, &state, &agent, &redactor) {
+        Ok(runtime) => Arc::new(runtime),
+        Err(why) => {
+            logs::say(&why);
+            return ExitCode::from(WRONG);
+        }
+    };
     if how == How::Forever {
         greet(&config, &root);
     }
+    let source = match source(&config, repos, &agent.environment, &redactor, how) {
+        Ok(source) => source,
+        Err(why) => {
+            logs::say(&why);
+            return ExitCode::from(WRONG);
+        }
+    };
     let setup = Setup {
         limits: limits(&config),
-        source: Source::File(File::new(
-            config.work_file.clone(),
-            config.outcomes.clone(),
-            repos,
-        )),
-        runtime: Arc::new(runtime(&config, &state)),
+        source,
+        runtime,
         agent,
         state,
         keep_logs: config.keep_logs,
@@ -200,14 +220,18 @@ fn listen(
 
 /// What somebody who looks at the log wants to know first.
 fn greet(config: &Config, state: &Path) {
+    let items = match config.poller {
+        Poller::File => config.work_file.display().to_string(),
+        Poller::Jira => config.jira.url.clone(),
+    };
     log::info!(
-        "orchestrator {}: items of {} every {}, at most {} agents as {}, owner {}, state in {}",
+        "orchestrator {}: items of {items} every {}, at most {} agents as {}, owner {}, state in {}",
         env!("CARGO_PKG_VERSION"),
-        config.work_file.display(),
         spell(config.interval),
         config.max_agents,
         match config.mode {
             Mode::Local => "containers",
+            Mode::Kubernetes => "Jobs",
             Mode::Process => "processes",
         },
         config.owner,
@@ -255,6 +279,7 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
         owner: config.owner.clone(),
         place: match config.mode {
             Mode::Local => Place::Container,
+            Mode::Kubernetes => Place::Pod,
             Mode::Process => Place::Process,
         },
         command: config.agent_command.clone(),
@@ -270,8 +295,94 @@ fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
     }
 }
 
-fn runtime(config: &Config, state: &StateDir) -> Runtime {
-    match config.mode {
+fn source(
+    config: &Config,
+    repos: Repos,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+    how: How,
+) -> Result<Source, String> {
+    if config.poller == Poller::Jira {
+        let client = jira_client(&config.jira, environment, redactor)?;
+        let settings = jira_settings(&config.jira, repos, how);
+        return Ok(Source::jira(Jira::new(client, settings)));
+    }
+    match &config.outcomes {
+        Outcomes::File(path) => {
+            let file = File::new(config.work_file.clone(), path.clone(), repos);
+            Ok(Source::file(file))
+        }
+        Outcomes::ConfigMap(_) => Err("--outcomes: a ConfigMap does not work yet".to_owned()),
+    }
+}
+
+fn jira_client(
+    given: &flags::Jira,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<jira::client::Client, String> {
+    let mut settings = http::Settings::default();
+    let mut trusted = String::new();
+    if let Some(path) = &given.ca_file {
+        trusted = format!("--jira-ca-file: {}: ", path.display());
+        let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
+        settings.roots = Some(pem);
+    }
+    let http = http::Client::new(&settings).map_err(|why| format!("{trusted}{why}"))?;
+    let token = match (&given.token_file, given.token_variable) {
+        (Some(path), _) => jira::client::Token::File(path.clone()),
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::Token::Value(name.to_owned(), value)
+        }
+    };
+    let access = jira::client::Access {
+        url: given.url.clone(),
+        username: given.username.clone(),
+        token,
+        deployment: given.deployment.map(|kind| match kind {
+            flags::Deployment::Cloud => jira::site::Deployment::Cloud,
+            flags::Deployment::DataCenter => jira::site::Deployment::DataCenter,
+        }),
+    };
+    let redactor = Arc::clone(redactor);
+    let hide = Box::new(move |name: &str, value: &str| {
+        let mut redactor = redactor.write().unwrap_or_else(PoisonError::into_inner);
+        redactor.add(name, value);
+    });
+    Ok(jira::client::Client::new(access, http, hide))
+}
+
+fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings {
+    let labels = jira::query::Labels {
+        wanted: given.label.clone(),
+        done: given.done_label.clone(),
+        failed: given.failed_label.clone(),
+    };
+    let by_label = jira::query::by_label(&labels);
+    jira::Settings {
+        jql: given.query.clone().unwrap_or(by_label),
+        rules: jira::issue::Rules {
+            labels,
+            by_label: given.query.is_none(),
+            blocks_link: given.blocks_link.clone(),
+            repos,
+        },
+        start: jira::transition::Move::parse(&given.start_status),
+        done: jira::transition::Move::parse(&given.done_status),
+        failed: jira::transition::Move::parse(&given.failed_status),
+        forgets: how != How::Forever,
+    }
+}
+
+fn runtime(
+    config: &Config,
+    state: &StateDir,
+    agent: &Agent,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<Runtime, String> {
+    Ok(match config.mode {
         Mode::Local => {
             let settings = Settings {
                 binary: config.docker_binary.clone(),
@@ -281,8 +392,44 @@ fn runtime(config: &Config, state: &StateDir) -> Runtime {
             };
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
+        Mode::Kubernetes => {
+            let env = |name: &str| agent.environment.get(name).cloned();
+            let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
+            let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
+                settings: job_settings(config, client.namespace())?,
+                client,
+                owner: config.owner.clone(),
+                keep_finished: config.keep_finished,
+                state: state.clone(),
+                redactor: Arc::clone(redactor),
+                dry_run: config.dry_run,
+            })))
+        }
         Mode::Process => {
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
+    })
+}
+
+/// What every Job is made with. `context` is the namespace of where we are.
+fn job_settings(config: &Config, context: Option<String>) -> Result<manifest::Settings, String> {
+    let namespace = config.namespace.clone().or(context);
+    let mut settings = manifest::Settings {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        pull: config.image_pull_policy,
+        secret: config.agent_secret.clone(),
+        service_account: config.agent_service_account.clone(),
+        start_timeout: config.start_timeout,
+        agent_timeout: config.agent_timeout,
+        template: None,
+    };
+    if let Some(path) = &config.job_template {
+        let wrong = |why: String| format!("--job-template: {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let template = Template::parse(&text).map_err(wrong)?;
+        template.check(&settings).map_err(wrong)?;
+        settings.template = Some(template);
     }
+    Ok(settings)
 }

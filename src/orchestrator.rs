@@ -8,6 +8,7 @@ mod look;
 mod notices;
 mod pool;
 mod tally;
+mod tell;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ use look::Picture;
 use notices::{Change, Notices};
 use pool::Pool;
 use tally::Tally;
+use tell::Starts;
 
 /// Spawns that go on side by side, and other slow actions likewise.
 const SIDE_BY_SIDE: usize = 8;
@@ -102,7 +104,7 @@ pub enum Event {
 pub struct Orchestrator {
     limits: Limits,
     agent: Agent,
-    source: Source,
+    source: Arc<Source>,
     runtime: Arc<Runtime>,
     state: StateDir,
     keep_logs: Duration,
@@ -113,6 +115,8 @@ pub struct Orchestrator {
     sender: mpsc::Sender<Event>,
     spawns: Pool,
     actions: Pool,
+    /// For what is told to the source: one that is slow holds up no stop.
+    tells: Pool,
 
     core: Core,
     /// What the source wanted when it was last polled; `None` while it cannot
@@ -130,6 +134,8 @@ pub struct Orchestrator {
     in_hand: BTreeSet<String>,
     /// Names of runs whose secrets are known, because they are ours of now.
     started_here: BTreeSet<String>,
+    /// Runs whose begin the source has still to hear of.
+    starts: Starts,
 
     notices: Notices,
     source_trouble: Change,
@@ -150,7 +156,7 @@ impl Orchestrator {
             core: Core::new(setup.limits.clone()),
             limits: setup.limits,
             agent: setup.agent,
-            source: setup.source,
+            source: Arc::new(setup.source),
             runtime: setup.runtime,
             state: setup.state,
             keep_logs: setup.keep_logs,
@@ -161,6 +167,7 @@ impl Orchestrator {
             sender,
             spawns: Pool::new(SIDE_BY_SIDE),
             actions: Pool::new(SIDE_BY_SIDE),
+            tells: Pool::new(SIDE_BY_SIDE),
             items: None,
             standings: BTreeMap::new(),
             next_poll: Stamp::default(),
@@ -169,6 +176,7 @@ impl Orchestrator {
             starting: BTreeMap::new(),
             in_hand: BTreeSet::new(),
             started_here: BTreeSet::new(),
+            starts: Starts::default(),
             notices: Notices::default(),
             source_trouble: Change::default(),
             runtime_trouble: Change::default(),
@@ -250,7 +258,7 @@ impl Orchestrator {
 
     /// Waits for the actions in hand, each of which has a deadline.
     fn finish(&mut self) {
-        while !self.starting.is_empty() || !self.in_hand.is_empty() {
+        while self.is_busy() {
             match self.events.recv() {
                 Ok(Event::Done(done)) => {
                     self.done(done);
@@ -261,14 +269,18 @@ impl Orchestrator {
         }
     }
 
+    /// Whether an action is in hand.
+    fn is_busy(&self) -> bool {
+        !self.starting.is_empty() || !self.in_hand.is_empty() || self.starts.are_in_hand()
+    }
+
     fn gives_up_spawning(&self) -> bool {
         self.how == How::UntilDone && self.tally.spawn.are_enough()
     }
 
     /// Whether only a change from outside could move anything.
     fn is_done(&self, plan: &Plan) -> bool {
-        self.starting.is_empty()
-            && self.in_hand.is_empty()
+        !self.is_busy()
             && (self.items.is_some() || self.tally.source.are_enough())
             && (!self.runtime_trouble.is_on() || self.tally.list.are_enough())
             && self.tally.is_at_rest(plan)

@@ -1,10 +1,14 @@
-//! An outcome in words: the line of an outcomes file, the sentence of a log.
+//! An outcome in words: the line of an outcomes file, the sentence of a log,
+//! the comment of a ticket.
 //!
 //! Pure: redacts nothing (what it is given already is), writes nothing.
+
+mod comment;
 
 use serde::Serialize;
 
 use crate::core::{End, Outcome, Past};
+pub use comment::Comment;
 
 /// The keys of a line, in their order.
 #[derive(Serialize)]

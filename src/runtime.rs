@@ -5,6 +5,7 @@
 
 pub mod claim;
 pub mod docker;
+pub mod kube;
 pub mod process;
 mod stop;
 
@@ -31,6 +32,8 @@ pub enum Refused {
 pub enum Runtime {
     /// Containers of a Docker Engine, through the `docker` command.
     Docker(docker::Docker),
+    /// Jobs of Kubernetes.
+    Kube(Box<kube::Kube>),
     /// Plain processes.
     Process(process::Process),
 }
@@ -41,6 +44,7 @@ impl Runtime {
     pub fn workspace(&self, name: &str) -> PathBuf {
         match self {
             Runtime::Docker(_) => PathBuf::from("/workspace"),
+            Runtime::Kube(_) => PathBuf::from(kube::manifest::WORKSPACE),
             Runtime::Process(process) => process.workspace(name),
         }
     }
@@ -52,6 +56,7 @@ impl Runtime {
     pub fn list(&self, now: Stamp) -> Result<Vec<Run>, String> {
         match self {
             Runtime::Docker(docker) => docker.list(now),
+            Runtime::Kube(kube) => kube.list(now),
             Runtime::Process(process) => process.list(now),
         }
     }
@@ -63,6 +68,7 @@ impl Runtime {
     pub fn spawn(&self, spec: &Spec, now: Stamp) -> Result<(), Refused> {
         match self {
             Runtime::Docker(docker) => docker.spawn(spec),
+            Runtime::Kube(kube) => kube.spawn(spec),
             Runtime::Process(process) => process.spawn(spec, now),
         }
     }
@@ -74,6 +80,7 @@ impl Runtime {
     pub fn stop(&self, run: &Run, stop: &Stop) -> Result<(), String> {
         match self {
             Runtime::Docker(docker) => docker.stop(run, stop),
+            Runtime::Kube(kube) => kube.stop(run, stop),
             Runtime::Process(process) => process.stop(run, stop),
         }
     }
@@ -85,6 +92,7 @@ impl Runtime {
     pub fn tail(&self, run: &Run) -> Result<Vec<u8>, String> {
         match self {
             Runtime::Docker(docker) => docker.tail(run),
+            Runtime::Kube(kube) => kube.tail(run),
             Runtime::Process(process) => process.tail(run, TAIL as u64),
         }
     }
@@ -95,6 +103,8 @@ impl Runtime {
     pub fn secrets(&self, run: &Run) -> Vec<(String, String)> {
         match self {
             Runtime::Docker(docker) => docker.secrets(run),
+            // Only the kubelet reads the Secret.
+            Runtime::Kube(_) => vec![],
             Runtime::Process(process) => process.secrets(run),
         }
     }
@@ -106,6 +116,7 @@ impl Runtime {
     pub fn remove(&self, run: &Run, removal: Removal) -> Result<(), String> {
         match self {
             Runtime::Docker(docker) => docker.remove(run, removal),
+            Runtime::Kube(kube) => kube.remove(run, removal),
             Runtime::Process(process) => process.remove(run, removal),
         }
     }
@@ -115,6 +126,7 @@ impl Runtime {
     pub fn watch(&self, wake: impl Fn() -> bool) {
         match self {
             Runtime::Docker(docker) => docker.watch(wake),
+            Runtime::Kube(kube) => kube.watch(wake),
             Runtime::Process(process) => process.watch(wake),
         }
     }
@@ -124,20 +136,21 @@ impl Runtime {
     pub fn close(&self) {
         match self {
             Runtime::Docker(docker) => docker.close(),
-            Runtime::Process(_) => {}
+            Runtime::Kube(_) | Runtime::Process(_) => {}
         }
     }
 
     /// Clears what an earlier start has left behind.
     pub fn sweep(&self) {
         match self {
-            Runtime::Docker(_) => {}
+            Runtime::Docker(_) | Runtime::Kube(_) => {}
             Runtime::Process(process) => process.sweep(),
         }
     }
 
-    /// The command that would start a run, as one line for a shell: for a dry
-    /// run. Secrets stand there by name; everything else goes through `clean`.
+    /// What would start a run, as one line for a dry run: a command for a
+    /// shell, or the JSON of a Job. Secrets stand there by name; everything else
+    /// goes through `clean`.
     #[must_use]
     pub fn command_line(&self, spec: &Spec, clean: &dyn Fn(&str) -> String) -> String {
         let quoted = |word: &str| agent::quote(&clean(word));
@@ -147,6 +160,7 @@ impl Runtime {
                 .iter()
                 .map(|word| quoted(word))
                 .collect(),
+            Runtime::Kube(kube) => vec![cleaned(kube.job(spec), clean).to_string()],
             Runtime::Process(_) => {
                 let set = spec.env.iter().map(|var| match &var.value {
                     Value::Plain(value) => quoted(&format!("{}={value}", var.name)),
@@ -161,5 +175,20 @@ impl Runtime {
             }
         };
         words.join(" ")
+    }
+}
+
+/// The same, every text in it cleaned.
+fn cleaned(value: serde_json::Value, clean: &dyn Fn(&str) -> String) -> serde_json::Value {
+    use serde_json::Value::{Array, Bool, Null, Number, Object, String};
+    match value {
+        String(text) => String(clean(&text)),
+        Array(list) => list.into_iter().map(|v| cleaned(v, clean)).collect(),
+        Object(map) => Object(
+            map.into_iter()
+                .map(|(key, value)| (key, cleaned(value, clean)))
+                .collect(),
+        ),
+        other @ (Null | Bool(_) | Number(_)) => other,
     }
 }

@@ -3,11 +3,18 @@
 //! Never decides what runs, and never tries anything twice: the next tick is
 //! the retry.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use crate::core::{Item, Outcome, RunId, Stamp, Standing};
+use crate::core::{Item, Outcome, Stamp, Standing};
 
+pub mod blockers;
 pub mod file;
+pub mod jira;
 pub mod repo;
 
 /// Why a source could not do what it was asked for. The variants are what to
@@ -19,51 +26,89 @@ pub enum Trouble {
     Later(String, Option<Duration>),
     /// It concerns the one item that was asked for; the others go on.
     Item(String),
-    /// It stays until a person does something: the work file is not there,
-    /// the credentials are refused.
+    /// It stays until a person does something: the work file is not there.
     Everything(String),
+    /// The credentials are refused. Every further try makes it worse, so
+    /// nobody should wait for one.
+    Refused(String),
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Later(why, _) | Trouble::Item(why) | Trouble::Everything(why) => {
-                f.write_str(why)
-            }
+            Trouble::Later(why, _)
+            | Trouble::Item(why)
+            | Trouble::Everything(why)
+            | Trouble::Refused(why) => f.write_str(why),
         }
     }
 }
 
-/// The source chosen by `--poller`.
+/// The source chosen by `--poller`. Shared by the loop and by the threads that
+/// tell it how runs have ended.
 pub enum Source {
     /// A JSON file of items.
-    File(file::File),
+    File(Box<Mutex<file::File>>),
+    /// Tickets.
+    Jira(Box<jira::Jira>),
+}
+
+/// What is told of a run that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It was started just now.
+    Now,
+    /// It was found running, started perhaps long ago.
+    Before,
 }
 
 impl Source {
+    /// Items of a work file.
+    #[must_use]
+    pub fn file(file: file::File) -> Source {
+        Source::File(Box::new(Mutex::new(file)))
+    }
+
+    /// Tickets of a Jira.
+    #[must_use]
+    pub fn jira(jira: jira::Jira) -> Source {
+        Source::Jira(Box::new(jira))
+    }
+
     /// Everything that is wanted, in the order in which it should start, with
-    /// what cannot start and why.
+    /// what cannot start and why. What an agent is given may be left out; see
+    /// [`Source::fresh`].
     ///
     /// # Errors
     /// If that cannot be known; nothing may be concluded then.
-    pub fn wanted(&mut self, now: Stamp) -> Result<Vec<Item>, Trouble> {
+    pub fn wanted(&self, now: Stamp) -> Result<Vec<Item>, Trouble> {
         match self {
-            Source::File(file) => file.wanted(now),
+            Source::File(file) => lock(file).wanted(now),
+            Source::Jira(jira) => jira.wanted(),
         }
     }
 
     /// What has become of the items with these source ids. The answer has
-    /// every one of them.
+    /// every one of them; what an agent is given may be left out.
     ///
     /// # Errors
     /// As of [`Source::wanted`].
-    pub fn look_up(
-        &mut self,
-        now: Stamp,
-        ids: &[&str],
-    ) -> Result<BTreeMap<String, Standing>, Trouble> {
+    pub fn look_up(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
         match self {
-            Source::File(file) => file.look_up(now, ids),
+            Source::File(file) => lock(file).look_up(now, ids),
+            Source::Jira(jira) => jira.look_up(ids),
+        }
+    }
+
+    /// The items with these source ids as they are now, whole, so that they
+    /// can be started. One that is missing in the answer cannot be.
+    ///
+    /// # Errors
+    /// As of [`Source::wanted`].
+    pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+        match self {
+            Source::File(file) => lock(file).look_up(now, ids),
+            Source::Jira(jira) => jira.fresh(ids),
         }
     }
 
@@ -72,20 +117,31 @@ impl Source {
     ///
     /// # Errors
     /// If it could not be told, or not for certain: tell it again.
-    pub fn report(&mut self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+    pub fn report(&self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
         match self {
-            Source::File(file) => file.report(outcome, tail),
+            Source::File(file) => lock(file).report(outcome, tail),
+            Source::Jira(jira) => jira.report(outcome, tail),
         }
     }
 
-    /// Tells that a run of the item with this source id has started. A file
-    /// is told nothing: the run itself is the claim.
+    /// Whether it wants to hear of runs that begin.
+    #[must_use]
+    pub fn hears_of_starts(&self) -> bool {
+        match self {
+            // The run itself is the claim.
+            Source::File(_) => false,
+            Source::Jira(jira) => jira.hears_of_starts(),
+        }
+    }
+
+    /// Tells that a run of the item with this source id has begun.
     ///
     /// # Errors
-    /// If it could not be told.
-    pub fn started(&mut self, _source_id: &str, _run: &RunId) -> Result<(), Trouble> {
+    /// [`Trouble::Item`] if it will never be told; else tell it again.
+    pub fn started(&self, source_id: &str, begun: Begun) -> Result<(), Trouble> {
         match self {
             Source::File(_) => Ok(()),
+            Source::Jira(jira) => jira.started(source_id, begun),
         }
     }
 
@@ -94,7 +150,13 @@ impl Source {
     #[must_use]
     pub fn bad_entries(&self) -> usize {
         match self {
-            Source::File(file) => file.bad_entries(),
+            Source::File(file) => lock(file).bad_entries(),
+            // A ticket that cannot be used has a verdict like any other.
+            Source::Jira(_) => 0,
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

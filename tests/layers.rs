@@ -43,6 +43,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cmd",
             "core",
             "flags::PullPolicy",
+            "http",
+            "redact",
             "state",
         ],
     ),
@@ -52,6 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["core"]),
     ("redact", &[]),
     ("cmd", &[]),
+    ("http", &[]),
     ("core", &[]),
 ];
 
@@ -83,6 +86,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("std::process::ExitCode", &["main.rs"]),
     ("lexopt", &["flags.rs"]),
     ("signal_hook", &["main.rs"]),
+    ("ureq", &["http.rs"]),
     ("bollard_stubs", &["runtime/docker/state.rs"]),
     (
         "rustix",

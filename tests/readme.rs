@@ -66,7 +66,7 @@ fn takes(words: &[String], env: &BTreeMap<String, String>) -> Result<(), String>
         _ => env.get(name).map(OsString::from),
     };
     match flags::parse(argv, &env) {
-        Ok(Asked::Run(_) | Asked::Text(_)) => Ok(()),
+        Ok(Asked::Run(_) | Asked::Text(_) | Asked::Manifest(_) | Asked::Healthy(_)) => Ok(()),
         Err(bad) => Err(format!("orchestrator {words:?}: {bad}")),
     }
 }

@@ -39,6 +39,12 @@ pub fn run_number(owner: &str, id: &str, name: &str) -> Option<u32> {
     (run_name(owner, id, number) == name).then_some(number)
 }
 
+/// 16 hex digits that stand for an item where its raw id cannot: FNV-1a of it.
+#[must_use]
+pub fn id_hash(id: &str) -> String {
+    format!("{:016x}", fnv64::add(fnv64::START, id.as_bytes()))
+}
+
 /// The part of a name that stands for an item: at most 44 characters. A key as
 /// Jira makes them stands for itself under the owner `default`; whatever else
 /// carries a hash, so that `A-1` and `a-1` never meet.

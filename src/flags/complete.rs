@@ -19,7 +19,16 @@ pub(super) fn script(shell: Shell) -> String {
 }
 
 const VERB: &str = "completions";
-const VERB_BRIEF: &str = "Print a completion script.";
+/// The verbs, each with what it is for.
+const VERBS: [(&str, &str); 3] = [
+    (VERB, "Print a completion script."),
+    ("manifest", "Print what runs it in a cluster."),
+    ("healthy", "Say whether the one that runs is well."),
+];
+
+fn verbs() -> String {
+    VERBS.map(|(verb, _)| verb).join(" ")
+}
 
 fn shells() -> String {
     let names: Vec<&str> = SHELLS.iter().map(|(name, _)| *name).collect();
@@ -45,7 +54,7 @@ fn bash() -> String {
         };
         let _ = writeln!(cases, "    --{}) {offer} ;;", flag.long);
     }
-    let (names, shells) = (names.join(" "), shells());
+    let (names, shells, verbs) = (names.join(" "), shells(), verbs());
     // Readline takes the = of --mode=local for a word of its own.
     format!(
         r#"_{BIN}() {{
@@ -60,7 +69,7 @@ fn bash() -> String {
     *)
       words='{names}'
       if (( COMP_CWORD == 1 )); then
-        words+=' {VERB}'
+        words+=' {verbs}'
       fi
       ;;
   esac
@@ -114,10 +123,11 @@ fn zsh() -> String {
     // Either from $fpath, where the file is the function, or by source.
     format!(
         "#compdef {BIN}\n\n_{BIN}() {{\n  _arguments -s \\\n{specs}    \
-         '1:verb:({VERB})' \\\n    '2:shell:({shells})'\n}}\n\n\
+         '1:verb:({verbs})' \\\n    '2:shell:({shells})'\n}}\n\n\
          if [[ \"${{funcstack[1]}}\" == \"_{BIN}\" ]]; then\n  _{BIN} \"$@\"\n\
          else\n  compdef _{BIN} {BIN}\nfi\n",
         shells = shells(),
+        verbs = verbs(),
     )
 }
 
@@ -175,10 +185,15 @@ fn fish() -> String {
             );
         }
     }
-    let _ = write!(
+    for (verb, brief) in VERBS {
+        let _ = writeln!(
+            out,
+            "complete -c {BIN} -n __fish_use_subcommand -a {verb} -d '{brief}'"
+        );
+    }
+    let _ = writeln!(
         out,
-        "complete -c {BIN} -n __fish_use_subcommand -a {VERB} -d '{VERB_BRIEF}'\n\
-         complete -c {BIN} -n '__fish_seen_subcommand_from {VERB}' -a '{}'\n",
+        "complete -c {BIN} -n '__fish_seen_subcommand_from {VERB}' -a '{}'",
         shells()
     );
     out
@@ -291,7 +306,7 @@ mod tests {
             assert!(z.contains(&in_zsh), "zsh: {z}");
             assert!(f.contains(&in_fish), "fish: {f}");
         }
-        assert!(zsh.contains("'1:verb:(completions)'"));
+        assert!(zsh.contains("'1:verb:(completions manifest healthy)'"));
         assert!(zsh.contains("'2:shell:(bash zsh fish)'"));
         assert!(fish.contains("-n __fish_use_subcommand -a completions "));
         assert!(fish.contains("_from completions' -a 'bash zsh fish'"));
@@ -308,10 +323,12 @@ mod tests {
         assert_eq!(offered(&[BIN, "--max-at"]), ["--max-attempts"]);
         assert_eq!(offered(&[BIN, "--no-o"]), ["--no-once"]);
         assert_eq!(offered(&[BIN, "compl"]), ["completions"]);
+        assert_eq!(offered(&[BIN, "h"]), ["healthy"]);
+        assert_eq!(offered(&[BIN, "man"]), ["manifest"]);
         assert!(offered(&[BIN, "--once", "compl"]).is_empty());
         assert_eq!(offered(&[BIN, "completions", ""]), ["bash", "zsh", "fish"]);
-        assert_eq!(offered(&[BIN, "--mode", ""]), ["local", "process"]);
-        assert_eq!(offered(&[BIN, "--mode", "="]), ["local", "process"]);
+        assert_eq!(offered(&[BIN, "--mode", ""]), ["local", "k8s", "process"]);
+        assert_eq!(offered(&[BIN, "--mode", "="]), ["local", "k8s", "process"]);
         assert_eq!(offered(&[BIN, "--mode", "=", "p"]), ["process"]);
         assert!(offered(&[BIN, "--interval", ""]).is_empty());
         let here = env!("CARGO_MANIFEST_DIR");

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::{Verb, jira::Jira};
 use crate::agent::{Bytes, Command, EnvRule, Millicores};
 
 /// Everything the orchestrator was told, checked as far as that is possible
@@ -30,10 +31,12 @@ pub struct Config {
     pub image: String,
     /// When the image is pulled; the default of the mode already applied.
     pub image_pull_policy: PullPolicy,
+    /// Jira, where items come from there.
+    pub jira: Jira,
     /// The JSON file of items.
     pub work_file: PathBuf,
     /// Where the outcomes of the work file are kept.
-    pub outcomes: PathBuf,
+    pub outcomes: Outcomes,
     /// The repository of items that name none.
     pub default_repo: Option<String>,
     /// Hosts agents may be sent to, in lower case; empty means any.
@@ -64,6 +67,22 @@ pub struct Config {
     pub docker_args: Vec<String>,
     /// The docker client, or one that behaves like it.
     pub docker_binary: PathBuf,
+    /// Where Jobs live; `None` where that is to be found out.
+    pub namespace: Option<String>,
+    /// The JSON file that is laid over every Job.
+    pub job_template: Option<PathBuf>,
+    /// The Secret of every Job.
+    pub agent_secret: String,
+    /// The service account of every Job, with its token.
+    pub agent_service_account: Option<String>,
+    /// Files, as the variable `KUBECONFIG` holds them.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of them.
+    pub kube_context: Option<String>,
+    /// How long a reported Job is kept; may be zero.
+    pub keep_finished: Duration,
+    /// Whether a Lease decides which replica acts.
+    pub leader_elect: bool,
     /// Tells several orchestrators of one host, daemon or namespace apart.
     pub owner: String,
     /// Where lock, logs and process runs live; see section 9 of the design.
@@ -88,8 +107,19 @@ pub struct Config {
 pub enum Mode {
     /// In a container of the docker daemon.
     Local,
+    /// As a Job of Kubernetes.
+    Kubernetes,
     /// As a plain process of this host.
     Process,
+}
+
+/// Where the outcomes of a work file are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcomes {
+    /// In this file.
+    File(PathBuf),
+    /// In the ConfigMap of this name, beside the Jobs.
+    ConfigMap(String),
 }
 
 /// Where items come from.
@@ -97,6 +127,8 @@ pub enum Mode {
 pub enum Poller {
     /// A JSON file.
     File,
+    /// Tickets of Jira.
+    Jira,
 }
 
 /// When an image is pulled, in the words of Kubernetes.
@@ -125,12 +157,10 @@ pub enum LogFormat {
 pub(super) struct Draft {
     pub config: Config,
     pub image_pull_policy: Option<PullPolicy>,
-    pub outcomes: Option<PathBuf>,
+    pub outcomes: Option<Outcomes>,
     pub state_dir: Option<PathBuf>,
-    /// `--mode k8s` was asked for, which this build cannot do.
-    pub kubernetes: bool,
-    /// `--poller jira` was asked for, which this build cannot do.
-    pub jira: bool,
+    /// `--orchestrator-image`
+    pub orchestrator_image: Option<String>,
 }
 
 /// The name under which an option was given, its value, and whether that is
@@ -154,8 +184,9 @@ impl Draft {
                 agent_model: String::new(),
                 image: String::new(),
                 image_pull_policy: PullPolicy::IfNotPresent,
+                jira: Jira::default(),
                 work_file: PathBuf::new(),
-                outcomes: PathBuf::new(),
+                outcomes: Outcomes::File(PathBuf::new()),
                 default_repo: None,
                 repo_hosts: vec![],
                 github_host: String::new(),
@@ -171,6 +202,14 @@ impl Draft {
                 agent_memory: None,
                 docker_args: vec![],
                 docker_binary: PathBuf::new(),
+                namespace: None,
+                job_template: None,
+                agent_secret: String::new(),
+                agent_service_account: None,
+                kubeconfig: None,
+                kube_context: None,
+                keep_finished: Duration::ZERO,
+                leader_elect: false,
                 owner: String::new(),
                 state_dir: PathBuf::new(),
                 keep_logs: Duration::ZERO,
@@ -183,35 +222,8 @@ impl Draft {
             image_pull_policy: None,
             outcomes: None,
             state_dir: None,
-            kubernetes: false,
-            jira: false,
+            orchestrator_image: None,
         }
-    }
-
-    /// What was asked for by a lawful word and is not in this build.
-    pub(super) fn lacks(&self, spoken: &dyn Fn(&str) -> Option<Spoken>) -> Vec<String> {
-        let said = |long: &str, what: &str| {
-            let Some(said) = spoken(long) else {
-                return format!("--{long}: {what}");
-            };
-            let how = if said.by_default {
-                "is the default, but"
-            } else {
-                "is not possible:"
-            };
-            format!("{}: {:?} {how} {what}", said.name, said.value)
-        };
-        let mut out = vec![];
-        if self.kubernetes {
-            out.push(said(
-                "mode",
-                "this build has no Kubernetes; give --mode local or --mode process",
-            ));
-        }
-        if self.jira {
-            out.push(said("poller", "this build has no Jira; give --poller file"));
-        }
-        out
     }
 
     /// Settles what depends on several options or on the environment.
@@ -219,6 +231,7 @@ impl Draft {
         self,
         spoken: &dyn Fn(&str) -> Option<Spoken>,
         env: &dyn Fn(&str) -> Option<OsString>,
+        verb: Verb,
     ) -> Result<Config, Vec<String>> {
         let mut config = self.config;
         let mut wrong = vec![];
@@ -229,26 +242,49 @@ impl Draft {
         if config.wait && !config.once {
             wrong.push(format!("{} works only with --once", name("wait")));
         }
+        if config.leader_elect && config.mode != Mode::Kubernetes {
+            wrong.push(format!(
+                "{} works only with --mode k8s",
+                name("leader-elect")
+            ));
+        }
+        if config.leader_elect && config.once {
+            let name = name("leader-elect");
+            wrong.push(format!(
+                "{name} does not go together with --once: one pass leads nobody"
+            ));
+        }
+        // What a manifest is for finds them in a Secret.
+        if config.poller == Poller::Jira && verb == Verb::Run {
+            let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+            wrong.extend(config.jira.settle(spoken, &is_set));
+        }
         if config.dry_run {
             config.once = true;
             config.wait = false;
         }
 
         config.image_pull_policy = self.image_pull_policy.unwrap_or(match config.mode {
+            Mode::Kubernetes => PullPolicy::Always,
             Mode::Local | Mode::Process => PullPolicy::IfNotPresent,
         });
 
-        config.outcomes = match self.outcomes {
-            Some(path) if path == config.work_file => {
-                wrong.push(format!(
-                    "{}: {path:?} is the work file itself; outcomes need a file of their own",
-                    name("outcomes")
-                ));
-                path
+        if let Some(place) = &self.outcomes {
+            let name = name("outcomes");
+            match place {
+                Outcomes::File(path) if *path == config.work_file => wrong.push(format!(
+                    "{name}: {path:?} is the work file itself; outcomes need a file of their own"
+                )),
+                Outcomes::ConfigMap(_) if config.mode != Mode::Kubernetes => wrong.push(format!(
+                    "{name}: a ConfigMap works only with --mode k8s; give a file"
+                )),
+                Outcomes::File(_) | Outcomes::ConfigMap(_) => {}
             }
-            Some(path) => path,
-            None => outcomes_beside(&config.work_file),
-        };
+        }
+        config.outcomes = self.outcomes.unwrap_or_else(|| match config.mode {
+            Mode::Kubernetes => Outcomes::ConfigMap(outcomes_of(&config.owner)),
+            Mode::Local | Mode::Process => Outcomes::File(outcomes_beside(&config.work_file)),
+        });
 
         match self.state_dir.or_else(|| state_dir(env)) {
             Some(path) => config.state_dir = path,
@@ -264,6 +300,14 @@ impl Draft {
         } else {
             Err(wrong)
         }
+    }
+}
+
+/// The ConfigMap of an owner's outcomes.
+fn outcomes_of(owner: &str) -> String {
+    match owner {
+        "default" => "recac-orchestrator-outcomes".to_owned(),
+        owner => format!("recac-orchestrator-outcomes-{owner}"),
     }
 }
 

@@ -17,9 +17,13 @@ pub(super) fn version() -> String {
 const HEAD: &str = "\
 Usage: orchestrator [OPTION]...
        orchestrator completions bash|zsh|fish
+       orchestrator manifest --orchestrator-image=IMAGE [OPTION]...
+       orchestrator healthy [OPTION]...
 
 Turns work items into coding-agent runs: one agent per item, retried,
 reported, never twice. Runs until it is told to stop, unless --once is given.
+manifest prints what runs it in a cluster, for kubectl apply -f -; healthy says
+by its exit code whether the one with this state directory is well.
 
 Every option can also be set in the environment, by the name that its
 description ends with; of two names the first that is set counts. The command

@@ -95,6 +95,7 @@ pub(super) enum Group {
     Work,
     Agents,
     Limits,
+    Kubernetes,
     This,
 }
 
@@ -103,6 +104,7 @@ pub(super) const GROUPS: &[(Group, &str)] = &[
     (Group::Work, "Work"),
     (Group::Agents, "Agents"),
     (Group::Limits, "Limits"),
+    (Group::Kubernetes, "Kubernetes (--mode k8s)"),
     (Group::This, "This program"),
 ];
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::agent;
 
 use super::{
-    config::{LogFormat, Mode, Poller, PullPolicy},
+    config::{LogFormat, Mode, Outcomes, Poller, PullPolicy},
+    jira::Deployment,
     option::{Flag, Group, Kind, List, Print, Takes},
     value,
 };
@@ -27,8 +28,9 @@ const FLAG: Flag = Flag {
     more: "",
 };
 
-const MODES: &[&str] = &["local", "process"];
-const POLLERS: &[&str] = &["file"];
+const MODES: &[&str] = &["local", "k8s", "process"];
+const POLLERS: &[&str] = &["jira", "file"];
+const DEPLOYMENTS: &[&str] = &["cloud", "dc"];
 const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const FORMATS: &[&str] = &["text", "json"];
 
@@ -40,19 +42,16 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Text {
             shape: "KIND",
             choices: POLLERS,
-            set: |d, v| {
-                d.jira = v == "jira";
-                match v {
-                    "file" | "filesystem" => put(&mut d.config.poller, Poller::File),
-                    "jira" => Ok(()),
-                    _ => Err(no_choice(v, POLLERS)),
-                }
+            set: |d, v| match v {
+                "file" | "filesystem" => put(&mut d.config.poller, Poller::File),
+                "jira" => put(&mut d.config.poller, Poller::Jira),
+                _ => Err(no_choice(v, POLLERS)),
             },
         },
         default: Some("jira"),
         group: Group::Work,
         brief: "Where items come from.",
-        more: "This build has no Jira: give `file` (or `filesystem`).",
+        more: "`jira`: tickets; `file` (or `filesystem`): the entries of a JSON file.",
         ..FLAG
     },
     Flag {
@@ -67,6 +66,183 @@ pub(super) const FLAGS: &[Flag] = &[
         group: Group::Work,
         brief: "How often the source is polled.",
         more: "The first poll is at once. At least 1s.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-url",
+        env: &["JIRA_URL", "RECAC_JIRA_URL"],
+        takes: Takes::Text {
+            shape: "URL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.url, value::jira_url(v)?),
+        },
+        group: Group::Work,
+        brief: "Where Jira is, as people open it.",
+        more: "For example `https://acme.atlassian.net`, or `https://jira.acme.example/jira`.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-username",
+        env: &["JIRA_USERNAME", "JIRA_EMAIL", "RECAC_JIRA_USERNAME"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.username, Some(value::line(v)?)),
+        },
+        group: Group::Work,
+        brief: "Whose token it is: on Jira Cloud an e-mail address.",
+        more: "Without it the token is sent as Bearer, as personal access tokens of Data Center and tokens of service accounts are.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-token-file",
+        env: &["RECAC_JIRA_TOKEN_FILE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.jira.token_file, Some(v)),
+        },
+        group: Group::Work,
+        brief: "A file that holds the API token; read at each use.",
+        more: "Else the token is the value of `JIRA_API_TOKEN` (or `RECAC_JIRA_API_TOKEN`).",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-label",
+        env: &["RECAC_JIRA_LABEL", "RECAC_ORCHESTRATOR_JIRA_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.label, value::label(v)?),
+        },
+        default: Some("recac-agent"),
+        group: Group::Work,
+        brief: "Tickets with this label get an agent.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-query",
+        env: &["RECAC_JIRA_QUERY", "RECAC_ORCHESTRATOR_JIRA_QUERY"],
+        takes: Takes::Text {
+            shape: "JQL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.query, Some(value::line(v)?)),
+        },
+        group: Group::Work,
+        brief: "Tickets that this query finds get an agent, instead.",
+        more: "Sent as it is; tickets that are done, or carry the done or failed label, are left out.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-done-label",
+        env: &["RECAC_JIRA_DONE_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.done_label, value::label(v)?),
+        },
+        otherwise: "`<label>-done`",
+        group: Group::Work,
+        brief: "Put on a ticket whose agent succeeded.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-failed-label",
+        env: &["RECAC_JIRA_FAILED_LABEL"],
+        takes: Takes::Text {
+            shape: "LABEL",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.failed_label, value::label(v)?),
+        },
+        otherwise: "`<label>-failed`",
+        group: Group::Work,
+        brief: "Put on a ticket whose agents failed.",
+        more: "Taking it off asks for another try.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-start-status",
+        env: &["RECAC_JIRA_START_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|auto|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.start_status, value::line(v)?),
+        },
+        default: Some("auto"),
+        group: Group::Work,
+        brief: "Where a ticket is moved when its agent starts.",
+        more: "A status or transition by its name; `auto`: from to-do to any status in progress.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-done-status",
+        env: &["RECAC_JIRA_DONE_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|auto|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.done_status, value::line(v)?),
+        },
+        default: Some("none"),
+        group: Group::Work,
+        brief: "Where it is moved when its agent succeeded.",
+        more: "`auto`: to any status that is done.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-failed-status",
+        env: &["RECAC_JIRA_FAILED_STATUS"],
+        takes: Takes::Text {
+            shape: "NAME|none",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.failed_status, value::failed_status(v)?),
+        },
+        default: Some("none"),
+        group: Group::Work,
+        brief: "Where it is moved when its agents failed.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-blocks-link",
+        env: &["RECAC_JIRA_BLOCKS_LINK"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.jira.blocks_link, value::line(v)?),
+        },
+        default: Some("Blocks"),
+        group: Group::Work,
+        brief: "The type of link by which one ticket blocks another.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-deployment",
+        env: &["RECAC_JIRA_DEPLOYMENT"],
+        takes: Takes::Text {
+            shape: "KIND",
+            choices: DEPLOYMENTS,
+            set: |d, v| {
+                let kind = match v {
+                    "cloud" => Deployment::Cloud,
+                    "dc" => Deployment::DataCenter,
+                    _ => return Err(no_choice(v, DEPLOYMENTS)),
+                };
+                put(&mut d.config.jira.deployment, Some(kind))
+            },
+        },
+        otherwise: "what Jira says",
+        group: Group::Work,
+        brief: "Which kind of Jira it is: Cloud or Data Center.",
+        ..FLAG
+    },
+    Flag {
+        long: "jira-ca-file",
+        env: &["RECAC_JIRA_CA_FILE", "SSL_CERT_FILE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.jira.ca_file, Some(v)),
+        },
+        group: Group::Work,
+        brief: "Authorities to trust for Jira instead of the public ones.",
+        more: "A PEM file, for a private authority.",
         ..FLAG
     },
     Flag {
@@ -89,17 +265,21 @@ pub(super) const FLAGS: &[Flag] = &[
             set: |d, v| {
                 // The other form of this option. As a path it would quietly
                 // make a file of that name.
-                if v.as_os_str().as_encoded_bytes().starts_with(b"configmap:") {
-                    return Err(format!(
-                        "{v:?} is a ConfigMap, and {NO_KUBERNETES}; give a file"
-                    ));
-                }
-                put(&mut d.outcomes, Some(v))
+                let name = v.to_str().and_then(|v| v.strip_prefix("configmap:"));
+                let place = match name {
+                    Some(name) => Outcomes::ConfigMap(value::object(name).map_err(|_| {
+                        format!("{v:?} names no ConfigMap; write configmap:NAME, with {OBJECT}")
+                    })?),
+                    None => Outcomes::File(v),
+                };
+                put(&mut d.outcomes, Some(place))
             },
         },
-        otherwise: "`<work file without .json>.outcomes.jsonl`",
+        otherwise: "`<work file without .json>.outcomes.jsonl`; in k8s mode \
+                    `configmap:recac-orchestrator-outcomes` (another owner: `…-<owner>`)",
         group: Group::Work,
         brief: "Where a work file's outcomes are kept.",
+        more: "A file, or `configmap:NAME` in k8s mode.",
         ..FLAG
     },
     Flag {
@@ -135,20 +315,18 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Text {
             shape: "KIND",
             choices: MODES,
-            set: |d, v| {
-                d.kubernetes = matches!(v, "k8s" | "kubernetes");
-                match v {
-                    "local" | "docker" => put(&mut d.config.mode, Mode::Local),
-                    "process" => put(&mut d.config.mode, Mode::Process),
-                    "k8s" | "kubernetes" => Ok(()),
-                    _ => Err(no_choice(v, MODES)),
-                }
+            set: |d, v| match v {
+                "local" | "docker" => put(&mut d.config.mode, Mode::Local),
+                "k8s" | "kubernetes" => put(&mut d.config.mode, Mode::Kubernetes),
+                "process" => put(&mut d.config.mode, Mode::Process),
+                _ => Err(no_choice(v, MODES)),
             },
         },
         default: Some("local"),
         group: Group::Agents,
         brief: "Where agents run.",
-        more: "`local` (or `docker`): in containers; `process`: as plain processes.",
+        more: "`local` (or `docker`): in containers; `k8s` (or `kubernetes`): as Jobs; \
+               `process`: as plain processes.",
         ..FLAG
     },
     Flag {
@@ -397,6 +575,120 @@ pub(super) const FLAGS: &[Flag] = &[
         ..FLAG
     },
     Flag {
+        long: "namespace",
+        env: &["RECAC_ORCHESTRATOR_NAMESPACE"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.namespace, Some(value::namespace(v)?)),
+        },
+        otherwise: "the pod's own in a cluster, else the kubeconfig context's, else `default`",
+        group: Group::Kubernetes,
+        brief: "Where Jobs live.",
+        ..FLAG
+    },
+    Flag {
+        long: "job-template",
+        env: &["RECAC_JOB_TEMPLATE"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.job_template, Some(v)),
+        },
+        group: Group::Kubernetes,
+        brief: "JSON file laid over every Job.",
+        more: "As kubectl's strategic merge does it: lists by `name` (containers, init \
+               containers, volumes, env, image pull secrets) or `mountPath` (volume mounts), \
+               other lists replaced, `null` removes. The agent's container is called `agent`.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-secret",
+        env: &["RECAC_AGENT_SECRET_NAME"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_secret, value::object(v)?),
+        },
+        default: Some("recac-agent-secrets"),
+        group: Group::Kubernetes,
+        brief: "Secret whose keys every Job gets as variables.",
+        more: "It need not be there.",
+        ..FLAG
+    },
+    Flag {
+        long: "agent-service-account",
+        env: &["RECAC_AGENT_SERVICE_ACCOUNT"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.agent_service_account, Some(value::object(v)?)),
+        },
+        otherwise: "the namespace's own, without its token",
+        group: Group::Kubernetes,
+        brief: "Service account of Jobs, with its token.",
+        ..FLAG
+    },
+    Flag {
+        long: "kubeconfig",
+        env: &["KUBECONFIG"],
+        takes: Takes::Path {
+            kind: Kind::File,
+            set: |d, v| put(&mut d.config.kubeconfig, Some(v)),
+        },
+        otherwise: "in-cluster, else `~/.kube/config`",
+        group: Group::Kubernetes,
+        brief: "How the API server is reached.",
+        more: "Read by `kubectl config view`, which must be there.",
+        ..FLAG
+    },
+    Flag {
+        long: "kube-context",
+        env: &["RECAC_KUBE_CONTEXT"],
+        takes: Takes::Text {
+            shape: "NAME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.kube_context, Some(value::line(v)?)),
+        },
+        otherwise: "the kubeconfig's current one",
+        group: Group::Kubernetes,
+        brief: "The context of the kubeconfig.",
+        ..FLAG
+    },
+    Flag {
+        long: "keep-finished",
+        env: &["RECAC_KEEP_FINISHED"],
+        takes: Takes::Text {
+            shape: "TIME",
+            choices: &[],
+            set: |d, v| put(&mut d.config.keep_finished, value::duration(v)?),
+        },
+        default: Some("1h"),
+        group: Group::Kubernetes,
+        brief: "How long Kubernetes keeps a reported Job.",
+        ..FLAG
+    },
+    Flag {
+        long: "leader-elect",
+        env: &["RECAC_LEADER_ELECT"],
+        takes: Takes::Switch(|d| &mut d.config.leader_elect),
+        group: Group::Kubernetes,
+        brief: "A Lease decides which of several replicas acts.",
+        more: "One that loses it stands by.",
+        ..FLAG
+    },
+    Flag {
+        long: "orchestrator-image",
+        env: &["RECAC_MANIFEST_IMAGE"],
+        takes: Takes::Text {
+            shape: "IMAGE",
+            choices: &[],
+            set: |d, v| put(&mut d.orchestrator_image, Some(value::image(v)?)),
+        },
+        group: Group::Kubernetes,
+        brief: "With `manifest`: the orchestrator's own image.",
+        ..FLAG
+    },
+    Flag {
         long: "owner",
         env: &["RECAC_OWNER"],
         takes: Takes::Text {
@@ -502,29 +794,14 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
-const NO_JIRA: &str = "this build has no Jira";
-const NO_KUBERNETES: &str = "this build has no Kubernetes";
+const OBJECT: &str = "1 to 253 of a-z, 0-9, - and .";
 
-/// Why an option or verb that other builds have is not in this one. `None` for
-/// a name that no build knows.
-pub(super) fn lacking(name: &str) -> Option<&'static str> {
-    const KUBERNETES: &[&str] = &[
-        "namespace",
-        "job-template",
-        "agent-secret",
-        "agent-service-account",
-        "kubeconfig",
-        "kube-context",
-        "keep-finished",
-        "leader-elect",
-        "no-leader-elect",
-        "manifest",
-    ];
-    if name.starts_with("jira-") {
-        Some(NO_JIRA)
-    } else {
-        KUBERNETES.contains(&name).then_some(NO_KUBERNETES)
-    }
+/// Where what an option of this name would say is said instead. `None` for any
+/// other name.
+pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
+    matches!(name, "jira-token" | "jira-api-token").then_some(
+        "it would show in the list of processes; set JIRA_API_TOKEN, or give --jira-token-file",
+    )
 }
 
 fn put<T>(slot: &mut T, value: T) -> Result<(), String> {

@@ -23,7 +23,9 @@ fn run(argv: &[&str], vars: Vars<'_>) -> Result<Config, Bad> {
     all.splice(0..0, vars.iter().copied());
     match ask(argv, &all)? {
         Asked::Run(config) => Ok(*config),
-        Asked::Text(text) => panic!("printed instead:\n{text}"),
+        other @ (Asked::Text(_) | Asked::Manifest(_) | Asked::Healthy(_)) => {
+            panic!("asked for something else: {other:?}")
+        }
     }
 }
 
@@ -58,7 +60,8 @@ fn without_a_word_everything_is_as_the_table_says() {
     assert_eq!(config.github_host, "github.com");
     assert_eq!(config.owner, "default");
     assert_eq!(config.work_file, Path::new("work_items.json"));
-    assert_eq!(config.outcomes, Path::new("work_items.outcomes.jsonl"));
+    let beside = Outcomes::File("work_items.outcomes.jsonl".into());
+    assert_eq!(config.outcomes, beside);
     assert_eq!(config.docker_binary, Path::new("docker"));
     assert_eq!(
         config.state_dir,
@@ -209,7 +212,7 @@ fn no_message_shows_what_may_be_a_secret() {
         &["--verbose", "completions", "A=hunter2"],
         &["--help=hunter2"],
         &["-v=hunter2"],
-        &["--jira-token-file=hunter2"],
+        &["--jira-token=hunter2"],
     ] {
         let why = bad(argv, &[]);
         assert!(!why.contains("hunter2"), "{why}");
@@ -231,53 +234,191 @@ fn no_message_shows_what_may_be_a_secret() {
 }
 
 #[test]
-fn what_this_build_lacks_is_refused_in_so_many_words() {
-    for word in ["k8s", "kubernetes"] {
-        assert_eq!(
-            bad(&["--mode", word], &[]),
-            format!(
-                "--mode: {word:?} is not possible: this build has no Kubernetes; \
-                 give --mode local or --mode process"
-            )
-        );
-    }
-    assert_eq!(
-        bad(&[], &[("RECAC_POLLER", "jira")]),
-        "RECAC_POLLER: \"jira\" is not possible: this build has no Jira; give --poller file"
-    );
+fn jira_needs_a_place_and_a_token() {
     let home: Vars<'_> = &[("HOME", "/home/me")];
-    assert_eq!(
-        ask(&[], home).unwrap_err().to_string(),
-        "--poller: \"jira\" is the default, but this build has no Jira; give --poller file"
-    );
+    let why = ask(&[], home).unwrap_err();
+    let begins: Vec<&str> = why.lines().iter().map(|l| &l[..10]).collect();
+    assert_eq!(begins, ["--jira-url", "Jira's tok"]);
+    assert!(why.to_string().contains("JIRA_API_TOKEN"));
     // The last word counts here too.
-    assert!(bad(&["--mode=docker", "--mode=k8s"], &[]).contains("\"k8s\" is"));
-    assert!(run(&["--mode=k8s", "--mode=docker"], &[]).is_ok());
     assert!(run(&["--poller=jira", "--poller=filesystem"], &[]).is_ok());
-    // Whatever else is wrong is named first.
-    let why = ask(&["--mode=k8s", "--interval=5"], home).unwrap_err();
-    let names: Vec<&str> = why.lines().iter().map(|l| &l[..8]).collect();
-    assert_eq!(names, ["--interv", "--mode: ", "--poller"]);
-    let why = ask(&["--wait"], home).unwrap_err().to_string();
-    assert!(why.starts_with("--wait works only with --once\n--poller: "));
+    let why = ask(&["--jira-token=hunter2"], home)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        why.contains("JIRA_API_TOKEN") && !why.contains("hunter2"),
+        "{why}"
+    );
 
-    for (argv, what) in [
-        ("--jira-label=x", "--jira-label: this build has no Jira"),
-        ("--jira-url", "--jira-url: this build has no Jira"),
-        ("--namespace=x", "--namespace: this build has no Kubernetes"),
-        (
-            "--leader-elect",
-            "--leader-elect: this build has no Kubernetes",
-        ),
-        (
-            "--no-leader-elect",
-            "--no-leader-elect: this build has no Kubernetes",
-        ),
-        ("manifest", "manifest: this build has no Kubernetes"),
-    ] {
-        assert_eq!(bad(&[argv], &[]), what);
+    let vars: Vars<'_> = &[
+        ("RECAC_POLLER", "jira"),
+        ("JIRA_URL", "https://a.example/jira//"),
+        ("JIRA_EMAIL", "me@a.example"),
+        ("RECAC_JIRA_API_TOKEN", "hunter2"),
+        ("RECAC_ORCHESTRATOR_JIRA_LABEL", "bot"),
+    ];
+    let config = run(&[], vars).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let jira = config.jira;
+    assert_eq!(jira.url, "https://a.example/jira");
+    assert_eq!(jira.username.as_deref(), Some("me@a.example"));
+    assert_eq!(jira.token_variable, Some("RECAC_JIRA_API_TOKEN"));
+    assert_eq!(
+        (jira.done_label.as_str(), jira.failed_label.as_str()),
+        ("bot-done", "bot-failed")
+    );
+    let file = run(&["--jira-token-file=t"], vars).unwrap().jira;
+    assert_eq!(
+        (file.token_variable, file.token_file),
+        (None, Some("t".into()))
+    );
+    let why = bad(&["--jira-done-label=BOT"], vars);
+    assert!(why.starts_with("--jira-done-label: \"BOT\" is"), "{why}");
+    assert!(bad(&["--jira-label="], vars).contains("empty"));
+    assert!(bad(&["--jira-url=https://me:pw@a"], vars).contains("--jira-username"));
+    assert!(!bad(&["--jira-url=ftp://me:hunter2@a"], vars).contains("hunter2"));
+}
+
+#[test]
+fn in_k8s_mode_other_defaults_hold() {
+    for word in ["k8s", "kubernetes"] {
+        let config = run(&["--mode", word], &[]).unwrap();
+        assert_eq!(config.mode, Mode::Kubernetes);
+        assert_eq!(config.image_pull_policy, PullPolicy::Always);
+        let map = Outcomes::ConfigMap("recac-orchestrator-outcomes".into());
+        assert_eq!(config.outcomes, map);
     }
-    assert!(bad(&["--outcomes=configmap:x"], &[]).contains("this build has no Kubernetes"));
+    let config = run(
+        &["--mode=k8s", "--owner=b", "--image-pull-policy=never"],
+        &[],
+    )
+    .unwrap();
+    let map = Outcomes::ConfigMap("recac-orchestrator-outcomes-b".into());
+    assert_eq!(
+        (config.outcomes, config.image_pull_policy),
+        (map, PullPolicy::Never)
+    );
+    let config = run(&["--mode=k8s", "--outcomes=configmap:mine"], &[]).unwrap();
+    assert_eq!(config.outcomes, Outcomes::ConfigMap("mine".into()));
+    let config = run(&["--mode=k8s", "--outcomes=o"], &[]).unwrap();
+    assert_eq!(config.outcomes, Outcomes::File("o".into()));
+    // The last word counts here too.
+    let config = run(&["--mode=k8s", "--mode=docker"], &[]).unwrap();
+    assert_eq!(config.mode, Mode::Local);
+    assert_eq!(
+        bad(&["--outcomes=configmap:mine"], &[]),
+        "--outcomes: a ConfigMap works only with --mode k8s; give a file"
+    );
+    let leads = bad(&[], &[("RECAC_LEADER_ELECT", "1")]);
+    assert_eq!(leads, "RECAC_LEADER_ELECT works only with --mode k8s");
+    let once = bad(&["--mode=k8s", "--leader-elect", "--once"], &[]);
+    assert!(once.contains("does not go together with --once"), "{once}");
+    assert!(
+        run(&["--mode=k8s", "--leader-elect"], &[])
+            .unwrap()
+            .leader_elect
+    );
+}
+
+fn manifest(argv: &[&str], vars: Vars<'_>) -> Result<Manifest, Bad> {
+    let mut all = vec![("HOME", "/home/me")];
+    all.extend(vars);
+    match ask(argv, &all)? {
+        Asked::Manifest(manifest) => Ok(*manifest),
+        other @ (Asked::Text(_) | Asked::Run(_) | Asked::Healthy(_)) => {
+            panic!("asked for something else: {other:?}")
+        }
+    }
+}
+
+#[test]
+fn a_manifest_is_for_what_was_given_and_for_k8s() {
+    let vars: Vars<'_> = &[
+        ("RECAC_POLLER", "file"),
+        ("RECAC_ORCHESTRATOR_INTERVAL", "5s"),
+        ("RECAC_DOCKER_ARGS", "a 'b c'"),
+        ("RECAC_MAX_AGENTS", ""),
+    ];
+    let argv = [
+        "manifest",
+        "--orchestrator-image=o:1",
+        "--repo-host=a,b",
+        "--repo-host=c",
+        "--agent-env=A=x y",
+        "--agent-env=B",
+        "--owner=x",
+        "--owner=y",
+        "--once=false",
+    ];
+    let asked = manifest(&argv, vars).unwrap();
+    assert_eq!(
+        (asked.image.as_str(), asked.config.mode),
+        ("o:1", Mode::Kubernetes)
+    );
+    let given: Vec<(&str, &str)> = asked
+        .given
+        .iter()
+        .map(|(_, n, v)| (*n, v.as_str()))
+        .collect();
+    let expected = [
+        ("RECAC_POLLER", "file"),
+        ("RECAC_ORCHESTRATOR_INTERVAL", "5s"),
+        ("RECAC_REPO_HOSTS", "a,b c"),
+        ("RECAC_AGENT_ENV", "'A=x y' B"),
+        ("RECAC_DOCKER_ARGS", "a 'b c'"),
+        ("RECAC_MANIFEST_IMAGE", "o:1"),
+        ("RECAC_OWNER", "y"),
+        ("RECAC_ONCE", "false"),
+    ];
+    assert_eq!(given, expected);
+    // Each means there what it meant here.
+    let config = run(&[], &given).unwrap();
+    assert_eq!(config.repo_hosts, asked.config.repo_hosts);
+    assert_eq!(config.agent_env, asked.config.agent_env);
+    assert_eq!(config.docker_args, ["a", "b c"]);
+
+    let why = |argv: &[&str]| {
+        manifest(argv, &[("RECAC_POLLER", "file")])
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        why(&["manifest"]),
+        "manifest needs --orchestrator-image=IMAGE"
+    );
+    let other = why(&["manifest", "--orchestrator-image=o", "--mode=process"]);
+    assert!(
+        other.starts_with("--mode: \"process\" does not go together"),
+        "{other}"
+    );
+    assert_eq!(
+        why(&["manifest", "x"]),
+        "manifest takes no \"x\", only options"
+    );
+    assert_eq!(
+        bad(&["--orchestrator-image=o"], &[]),
+        "--orchestrator-image works only with the verb manifest"
+    );
+    assert!(run(&[], &[("RECAC_MANIFEST_IMAGE", "o")]).is_ok());
+}
+
+#[test]
+fn healthy_is_asked_under_the_same_options() {
+    let asked = ask(
+        &["healthy", "--state-dir=s"],
+        &[
+            ("RECAC_POLLER", "file"),
+            ("RECAC_ORCHESTRATOR_INTERVAL", "5s"),
+        ],
+    );
+    let Ok(Asked::Healthy(config)) = asked else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(config.state_dir, Path::new("s"));
+    assert_eq!(
+        bad(&["healthy", "please"], &[]),
+        "healthy takes no \"please\", only options"
+    );
 }
 
 #[test]
@@ -311,7 +452,7 @@ fn an_unknown_name_is_answered_with_the_nearest() {
     assert_eq!(
         bad(&["items.json"], &[]),
         "\"items.json\" is neither an option nor a verb; \
-         the only verb is: completions bash|zsh|fish"
+         the verbs are: completions bash|zsh|fish, manifest, healthy"
     );
     assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
 }
@@ -337,11 +478,12 @@ fn waiting_needs_a_single_pass_and_a_dry_run_waits_for_nothing() {
 #[test]
 fn paths_are_settled_from_what_was_said() {
     let config = run(&["--work-file=a/b.json"], &[]).unwrap();
-    assert_eq!(config.outcomes, Path::new("a/b.outcomes.jsonl"));
+    let beside = |path: &str| Outcomes::File(path.into());
+    assert_eq!(config.outcomes, beside("a/b.outcomes.jsonl"));
     let config = run(&["--work-file", "-"], &[]).unwrap();
     assert_eq!(config.work_file, Path::new("-"));
     let config = run(&["--outcomes=o"], &[("RECAC_STATE_DIR", "s")]).unwrap();
-    assert_eq!(config.outcomes, Path::new("o"));
+    assert_eq!(config.outcomes, beside("o"));
     assert_eq!(config.state_dir, Path::new("s"));
     let same = bad(&["--outcomes=work_items.json"], &[]);
     assert!(same.starts_with("--outcomes: \"work_items.json\" is the work file"));

@@ -34,6 +34,48 @@ pub(super) fn count(v: &str, least: u32) -> Result<u32, String> {
     Ok(n)
 }
 
+/// The base URL of a Jira, without a slash at its end.
+pub(super) fn jira_url(v: &str) -> Result<String, String> {
+    const RIGHT: &str = "write it as https://HOST, with the path behind it if there is one";
+    let rest = v
+        .strip_prefix("https://")
+        .or_else(|| v.strip_prefix("http://"));
+    let slip = |c: char| c.is_whitespace() || c.is_control();
+    let Some(rest) = rest.filter(|rest| !rest.contains(slip)) else {
+        return Err(format!("{:?} is not a URL; {RIGHT}", without_user(v)));
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return Err("it holds a user; give --jira-username and JIRA_API_TOKEN instead".to_owned());
+    }
+    if host.is_empty() || rest.contains(['?', '#']) {
+        return Err(format!("{v:?} is not the base of a Jira; {RIGHT}"));
+    }
+    Ok(v.trim_end_matches('/').to_owned())
+}
+
+/// A label as Jira takes it.
+pub(super) fn label(v: &str) -> Result<String, String> {
+    let slip = |c: char| c.is_whitespace() || c.is_control();
+    if v.contains(slip) || v.chars().count() > 255 {
+        return Err(format!(
+            "{v:?} is not a label; write one word of at most 255 characters"
+        ));
+    }
+    Ok(v.to_owned())
+}
+
+/// The name of a status that says that agents failed, or `none`.
+pub(super) fn failed_status(v: &str) -> Result<String, String> {
+    match v {
+        "auto" => Err(
+            "\"auto\" is no status that says that agents failed; write its name, or none"
+                .to_owned(),
+        ),
+        name => line(name),
+    }
+}
+
 /// A length of time of at least `least`: `30s`, `1h30m`, `500ms`, `14d`.
 pub(super) fn at_least(v: &str, least: Duration) -> Result<Duration, String> {
     let time = duration(v)?;
@@ -111,6 +153,33 @@ pub(super) fn owner(v: &str) -> Result<String, String> {
     Err(format!(
         "{v:?} is not a name of an owner; write 1 to 40 of a-z, 0-9 and -, \
          beginning and ending with a letter or digit"
+    ))
+}
+
+/// A name of an object of Kubernetes
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>).
+pub(super) fn object(v: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let part = |p: &str| {
+        p.bytes().all(|b| inner(b) || b == b'-')
+            && p.bytes().next().is_some_and(inner)
+            && p.bytes().last().is_some_and(inner)
+    };
+    if v.len() <= 253 && v.split('.').all(part) {
+        return Ok(v.to_owned());
+    }
+    Err(format!(
+        "{v:?} is no name of Kubernetes; write 1 to 253 of a-z, 0-9, - and ."
+    ))
+}
+
+/// A name of a namespace.
+pub(super) fn namespace(v: &str) -> Result<String, String> {
+    if v.len() <= 63 && !v.contains('.') {
+        return object(v);
+    }
+    Err(format!(
+        "{v:?} is no name of a namespace; write 1 to 63 of a-z, 0-9 and -"
     ))
 }
 
@@ -337,6 +406,32 @@ mod tests {
         let long = "a".repeat(41);
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "é", long.as_str()] {
             assert!(owner(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn objects_of_kubernetes_have_lawful_names() {
+        let longest = "a".repeat(253);
+        for good in ["a", "recac-agent-secrets", "a.b-c.7", longest.as_str()] {
+            assert_eq!(object(good).as_deref(), Ok(good));
+        }
+        let long = "a".repeat(254);
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "A",
+            "a_b",
+            "a/b",
+            long.as_str(),
+        ] {
+            assert!(object(bad).is_err(), "{bad}");
+        }
+        assert!(namespace("team-a").is_ok());
+        for bad in ["", "a.b", "A", &"a".repeat(64)] {
+            assert!(namespace(bad).is_err(), "{bad}");
         }
     }
 

@@ -12,16 +12,10 @@ use super::{Event, How, Orchestrator, look::Picture};
 use crate::{
     agent::{Spec, Try},
     clock,
-    core::{End, Item, NewRun, Note, Outcome, Removal, Run, Stamp, Stop, Subject, Verdict},
-    redact::last_lines,
-    report,
-    runtime::{self, Refused, Runtime},
+    core::{Item, NewRun, Note, Outcome, Removal, Run, Stamp, Stop, Subject, Verdict},
+    runtime::{Refused, Runtime},
+    source::{Begun, Trouble},
 };
-
-/// Lines of an agent's output that an outcome holds.
-const TAIL_LINES: usize = 50;
-/// Their bytes.
-const TAIL_BYTES: usize = 64 * 1024;
 
 /// What is done to a run, as a message says it.
 const STOP: &str = "stop it";
@@ -51,11 +45,30 @@ pub enum Done {
         /// What came of it.
         result: Result<(), String>,
     },
+    /// The source was told how a run ended.
+    Told {
+        /// The run as it was.
+        run: Box<Run>,
+        /// What was told.
+        outcome: Box<Outcome>,
+        /// What came of it.
+        result: Result<(), Trouble>,
+        /// What came of its removal, where it was to go at once.
+        removed: Option<Result<(), String>>,
+    },
+    /// The source was told that a run has begun.
+    Begun {
+        /// The item, by its source id.
+        source_id: String,
+        /// What came of it.
+        result: Result<(), Trouble>,
+    },
 }
 
 impl Orchestrator {
     /// Begins everything the plan asks for.
     pub(super) fn act(&mut self, picture: &Picture) {
+        self.tell_starts(clock::now());
         for (verdict, run) in picture.plan.runs.iter().zip(&picture.runs) {
             if self.is_leaving() {
                 return;
@@ -64,11 +77,8 @@ impl Orchestrator {
                 Verdict::Stop(stop) => self.stop(run, stop),
                 Verdict::Remove(removal) => self.remove(run, *removal),
                 Verdict::Report(outcome) => {
-                    let tail = self.tail(run);
-                    let told = self.report(outcome, &tail, Subject::Run(run.uid.clone()));
-                    if told && !picture.runs.iter().any(|other| other.is_former(run)) {
-                        self.remove(run, Removal::Told);
-                    }
+                    let last = !picture.runs.iter().any(|other| other.is_former(run));
+                    self.tell_end(run, outcome, last);
                 }
                 Verdict::Keep(_) | Verdict::Wait(_) | Verdict::Spawn(_) | Verdict::Skip(_) => {}
             }
@@ -79,9 +89,7 @@ impl Orchestrator {
             }
             match verdict {
                 Verdict::Spawn(new) if !self.gives_up_spawning() => self.spawn(new, item),
-                Verdict::Report(outcome) => {
-                    self.report(outcome, "", Subject::Item(item.source_id.clone()));
-                }
+                Verdict::Report(outcome) => self.tell_end_of_item(item, outcome),
                 Verdict::Spawn(_)
                 | Verdict::Keep(_)
                 | Verdict::Wait(_)
@@ -163,60 +171,6 @@ impl Orchestrator {
         });
     }
 
-    /// The last lines of what an agent wrote, without secrets.
-    fn tail(&self, run: &Run) -> String {
-        if !self.started_here.contains(&run.name) {
-            // It has the secrets of another time.
-            let secrets = self.runtime.secrets(run);
-            self.hide(
-                secrets
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str())),
-            );
-        }
-        let tail = self.runtime.tail(run).unwrap_or_else(|e| {
-            debug!(ticket_id = run.item_id, job_name = run.name; "no output of it: {e}");
-            vec![]
-        });
-        let text = self.clean(&String::from_utf8_lossy(&tail));
-        // Where it was cut, half a secret may stand, with half a character
-        // before it, which is a mark of three bytes for each of its own.
-        let whole = tail.len() < runtime::TAIL;
-        let edge = if whole { 0 } else { self.longest_secret() + 9 };
-        let edge = (edge..text.len()).find(|at| text.is_char_boundary(*at));
-        let text = edge.and_then(|edge| text.get(edge..)).unwrap_or("");
-        last_lines(text, TAIL_LINES, TAIL_BYTES).to_owned()
-    }
-
-    /// Tells the source. True if it knows now.
-    fn report(&mut self, outcome: &Outcome, tail: &str, subject: Subject) -> bool {
-        let mut outcome = outcome.clone();
-        outcome.reason = self.clean(&outcome.reason);
-        for past in &mut outcome.history {
-            past.reason = self.clean(&past.reason);
-        }
-        let told = self.source.report(&outcome, tail);
-        let now = clock::now();
-        match told {
-            Ok(()) => {
-                debug!(ticket_id = outcome.item_id; "told: {}", report::headline(&outcome));
-                self.core.note(now, Note::Told(&subject));
-                self.tally.went_well(&subject);
-                self.tally.failed |= outcome.end == End::Failed;
-                // What it blocked may start, and what has changed is wanted.
-                self.next_poll = now;
-                true
-            }
-            Err(trouble) => {
-                error!(ticket_id = outcome.item_id;
-                    "cannot report how it ended ({}): {trouble}", report::headline(&outcome));
-                self.core.note(now, Note::Failed(&subject));
-                self.tally.went_badly(subject);
-                false
-            }
-        }
-    }
-
     /// Takes in how an action went. True if the loop should look soon.
     pub(super) fn done(&mut self, done: Done) -> bool {
         match done {
@@ -237,6 +191,8 @@ impl Orchestrator {
                         }
                         self.tally.spawn.over();
                         self.core.note(clock::now(), Note::Spawned(&source_id));
+                        self.starts.add(&source_id, &item_id, Begun::Now);
+                        self.tell_starts(clock::now());
                         false
                     }
                     Some(Err(refused)) => {
@@ -247,23 +203,44 @@ impl Orchestrator {
             }
             Done::Acted { run, what, result } => {
                 self.in_hand.remove(&run.uid);
-                let subject = Subject::Run(run.uid.clone());
-                match result {
-                    Ok(()) => {
-                        if what == REMOVE {
-                            self.started_here.remove(&run.name);
-                        }
-                        self.core.note(clock::now(), Note::Done(&subject));
-                        self.tally.went_well(&subject);
-                    }
-                    Err(why) => {
-                        warn!(ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
-                            "cannot {what}: {why}");
-                        self.core.note(clock::now(), Note::Failed(&subject));
-                        self.tally.went_badly(subject);
-                    }
+                self.acted(&run, what, result);
+                true
+            }
+            Done::Told {
+                run,
+                outcome,
+                result,
+                removed,
+            } => {
+                self.in_hand.remove(&run.uid);
+                self.told(&outcome, result, Subject::Run(run.uid.clone()));
+                if let Some(result) = removed {
+                    self.acted(&run, REMOVE, result);
                 }
                 true
+            }
+            Done::Begun { source_id, result } => {
+                self.told_start(&source_id, result);
+                false
+            }
+        }
+    }
+
+    fn acted(&mut self, run: &Run, what: &'static str, result: Result<(), String>) {
+        let subject = Subject::Run(run.uid.clone());
+        match result {
+            Ok(()) => {
+                if what == REMOVE {
+                    self.started_here.remove(&run.name);
+                }
+                self.core.note(clock::now(), Note::Done(&subject));
+                self.tally.went_well(&subject);
+            }
+            Err(why) => {
+                warn!(ticket_id = run.item_id, job_name = run.name, attempt = run.attempt;
+                    "cannot {what}: {why}");
+                self.core.note(clock::now(), Note::Failed(&subject));
+                self.tally.went_badly(subject);
             }
         }
     }
@@ -317,12 +294,6 @@ impl Orchestrator {
                 })
                 .add(name, value);
         }
-    }
-
-    /// In bytes.
-    fn longest_secret(&self) -> usize {
-        let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
-        redactor.longest()
     }
 
     /// The text without secrets.

@@ -76,9 +76,11 @@ impl Orchestrator {
             Err(trouble) => {
                 self.source_failed(now, &trouble);
                 self.tally.source.failed(self.next_poll);
-                if matches!(trouble, Trouble::Everything(_)) && !self.tally.read {
+                match trouble {
+                    Trouble::Refused(_) => self.tally.source.give_up(),
                     // It was never there: another try would change nothing.
-                    self.tally.source.give_up();
+                    Trouble::Everything(_) if !self.tally.read => self.tally.source.give_up(),
+                    Trouble::Everything(_) | Trouble::Later(..) | Trouble::Item(_) => {}
                 }
                 self.items = None;
             }
@@ -94,7 +96,7 @@ impl Orchestrator {
         if self.source_trouble.is(&why) {
             match (self.how, trouble) {
                 (How::Forever, Trouble::Later(..) | Trouble::Item(_)) => warn!("{why}"),
-                (How::Forever, Trouble::Everything(_)) => {
+                (How::Forever, Trouble::Everything(_) | Trouble::Refused(_)) => {
                     warn!("{why}; nothing is started until that is mended");
                 }
                 _ => error!("{why}"),
@@ -133,6 +135,7 @@ impl Orchestrator {
                     false => now,
                 };
                 self.core.note(now, Note::Listed(&runs));
+                self.note_starts(&runs);
                 Some(runs)
             }
             Err(why) => {
@@ -171,6 +174,10 @@ impl Orchestrator {
                 for (id, mut standing) in standings {
                     if let Standing::Wanted(item) = &mut standing {
                         self.admit(item);
+                        // It can be tried again, though no poll shows it.
+                        if let Some(items) = &mut self.items {
+                            Arc::make_mut(items).push((**item).clone());
+                        }
                     }
                     self.core.note(now, Note::LookedUp(&id, &standing));
                     self.standings.insert(id, standing);
@@ -197,7 +204,7 @@ impl Orchestrator {
             return false;
         }
         let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut standings = match self.source.look_up(now, &asked) {
+        let mut standings = match self.source.fresh(now, &asked) {
             Ok(standings) => standings,
             Err(trouble) => {
                 self.source_failed(now, &trouble);

@@ -16,11 +16,10 @@ use crate::{
     source::{Trouble, repo::Repos},
 };
 
-mod blockers;
 mod disk;
 pub mod entry;
 #[cfg(test)]
-mod fuzz;
+pub(super) mod fuzz;
 pub mod outcomes;
 pub mod plan;
 

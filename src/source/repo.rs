@@ -18,12 +18,12 @@ pub struct Repos {
 
 impl Repos {
     /// The repository for an item that names `own`; blank is none. `None`
-    /// where there is none and none is needed.
+    /// where there is none and none is needed. `advice` says how an item names one.
     ///
     /// # Errors
     /// Why the item has to wait. The reason never repeats the address, which
     /// may hold a password.
-    pub fn choose(&self, own: Option<&str>) -> Result<Option<String>, Hold> {
+    pub fn choose(&self, own: Option<&str>, advice: &str) -> Result<Option<String>, Hold> {
         let given = |text: &&str| !text.trim().is_empty();
         if let Some(own) = own.filter(given) {
             let checked = self.check(own).map_err(Hold::RepositoryRefused)?;
@@ -34,9 +34,7 @@ impl Repos {
                 Ok(checked) => Ok(Some(checked)),
                 Err(why) => Err(Hold::RepositoryRefused(format!("--default-repo: {why}"))),
             },
-            None if self.needed => Err(Hold::NoRepository(
-                "add \"repo_url\" to the entry, or give --default-repo".into(),
-            )),
+            None if self.needed => Err(Hold::NoRepository(advice.to_owned())),
             None => Ok(None),
         }
     }
@@ -222,6 +220,8 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
 mod tests {
     use super::*;
 
+    const ADVICE: &str = "name one";
+
     fn repos(hosts: &[&str]) -> Repos {
         Repos {
             hosts: hosts.iter().map(ToString::to_string).collect(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn refusal(repos: &Repos, own: &str) -> String {
-        match repos.choose(Some(own)) {
+        match repos.choose(Some(own), ADVICE) {
             Err(Hold::RepositoryRefused(why)) => why,
             other => panic!("{own:?} gave {other:?}"),
         }
@@ -251,12 +251,12 @@ mod tests {
             "git@[::1]:a",
         ] {
             assert_eq!(
-                repos(&[]).choose(Some(own)),
+                repos(&[]).choose(Some(own), ADVICE),
                 Ok(Some(own.to_owned())),
                 "{own}"
             );
         }
-        let trimmed = repos(&[]).choose(Some(" HTTPS://h/a\n"));
+        let trimmed = repos(&[]).choose(Some(" HTTPS://h/a\n"), ADVICE);
         assert_eq!(trimmed, Ok(Some("https://h/a".to_owned())));
     }
 
@@ -354,7 +354,7 @@ mod tests {
             "git@ssh.example:a",
             "ssh://ssh.example/a",
         ] {
-            assert!(only.choose(Some(own)).is_ok(), "{own}");
+            assert!(only.choose(Some(own), ADVICE).is_ok(), "{own}");
         }
         for own in [
             "https://github.com.evil/a",
@@ -390,29 +390,33 @@ mod tests {
     fn the_default_steps_in_and_is_checked_in_the_same_way() {
         let mut repos = repos(&["h"]);
         assert_eq!(
-            repos.choose(None),
-            Err(Hold::NoRepository(
-                "add \"repo_url\" to the entry, or give --default-repo".into()
-            ))
+            repos.choose(None, ADVICE),
+            Err(Hold::NoRepository(ADVICE.into()))
         );
         repos.default = Some(" https://h/d ".into());
-        assert_eq!(repos.choose(None), Ok(Some("https://h/d".to_owned())));
-        assert_eq!(repos.choose(Some(" ")), Ok(Some("https://h/d".to_owned())));
         assert_eq!(
-            repos.choose(Some("https://h/o")),
+            repos.choose(None, ADVICE),
+            Ok(Some("https://h/d".to_owned()))
+        );
+        assert_eq!(
+            repos.choose(Some(" "), ADVICE),
+            Ok(Some("https://h/d".to_owned()))
+        );
+        assert_eq!(
+            repos.choose(Some("https://h/o"), ADVICE),
             Ok(Some("https://h/o".to_owned()))
         );
         assert!(refusal(&repos, "https://evil/o").contains("evil"));
         repos.default = Some("http://h/d".into());
         assert_eq!(
-            repos.choose(None),
+            repos.choose(None, ADVICE),
             Err(Hold::RepositoryRefused(
                 "--default-repo: http:// is not encrypted; write https://".into()
             ))
         );
         repos.default = None;
         repos.needed = false;
-        assert_eq!(repos.choose(None), Ok(None));
+        assert_eq!(repos.choose(None, ADVICE), Ok(None));
         assert!(refusal(&repos, "http://h/o").contains("https"));
     }
 }

@@ -18,7 +18,7 @@ fn samples(flag: &Flag) -> (&'static str, &'static [&'static str]) {
         "log-format" => ("json", &["JSON", "xml"]),
         "interval" => ("90s", &["5", "999ms"]),
         "agent-timeout" | "start-timeout" => ("97m", &["soon", "0s"]),
-        "retry-backoff" | "stop-grace" | "keep-logs" => ("97m", &["5", "-1s"]),
+        "retry-backoff" | "stop-grace" | "keep-logs" | "keep-finished" => ("97m", &["5", "-1s"]),
         "max-agents" => ("97", &["-1", "many"]),
         "max-attempts" => ("97", &["0", "4294967296"]),
         "repo-host" | "github-host" => ("git.example:8443", &["https://a.example", "a/b"]),
@@ -30,8 +30,19 @@ fn samples(flag: &Flag) -> (&'static str, &'static [&'static str]) {
         "agent-cpus" => ("2", &["many", "-1"]),
         "agent-memory" => ("4Gi", &["lots", "-1"]),
         "owner" => ("team-a", &["Team", "a_b"]),
-        "outcomes" => ("done.jsonl", &["configmap:mine"]),
+        "outcomes" => ("done.jsonl", &["configmap:Mine", "configmap:"]),
+        "namespace" => ("team-a", &["Team", "a.b"]),
+        "agent-secret" | "agent-service-account" => ("a.b-c", &["A", "a/b"]),
+        "kube-context" => ("admin@here", &["a\nb"]),
+        "orchestrator-image" => ("orchestrator:1", &["-it", "an image"]),
         "docker-arg" => ("--network=none", &[]),
+        "jira-url" => ("https://a.example/jira/", &["a.example", "https://a?b"]),
+        "jira-username" => ("me@a.example", &["a\nb"]),
+        "jira-label" | "jira-done-label" | "jira-failed-label" => ("agent-x", &["a b", "a\tb"]),
+        "jira-query" | "jira-blocks-link" => ("a = b", &["a\nb"]),
+        "jira-start-status" | "jira-done-status" => ("Doing", &["a\nb"]),
+        "jira-failed-status" => ("Failed", &["auto", "a\nb"]),
+        "jira-deployment" => ("dc", &["server", "Cloud"]),
         _ if flag.kind().is_some() => ("some/path", &[]),
         _ if flag.is_switch() => ("true", &["maybe", "2"]),
         other => panic!("no samples for --{other}"),
@@ -61,6 +72,31 @@ fn names_and_defaults_are_those_of_the_design() {
             "ghcr.io/process-failed-successfully/recac-agent:latest",
         ),
         ("image-pull-policy", &["RECAC_IMAGE_PULL_POLICY"], ""),
+        ("jira-url", &["JIRA_URL", "RECAC_JIRA_URL"], ""),
+        (
+            "jira-username",
+            &["JIRA_USERNAME", "JIRA_EMAIL", "RECAC_JIRA_USERNAME"],
+            "",
+        ),
+        ("jira-token-file", &["RECAC_JIRA_TOKEN_FILE"], ""),
+        (
+            "jira-label",
+            &["RECAC_JIRA_LABEL", "RECAC_ORCHESTRATOR_JIRA_LABEL"],
+            "recac-agent",
+        ),
+        (
+            "jira-query",
+            &["RECAC_JIRA_QUERY", "RECAC_ORCHESTRATOR_JIRA_QUERY"],
+            "",
+        ),
+        ("jira-done-label", &["RECAC_JIRA_DONE_LABEL"], ""),
+        ("jira-failed-label", &["RECAC_JIRA_FAILED_LABEL"], ""),
+        ("jira-start-status", &["RECAC_JIRA_START_STATUS"], "auto"),
+        ("jira-done-status", &["RECAC_JIRA_DONE_STATUS"], "none"),
+        ("jira-failed-status", &["RECAC_JIRA_FAILED_STATUS"], "none"),
+        ("jira-blocks-link", &["RECAC_JIRA_BLOCKS_LINK"], "Blocks"),
+        ("jira-deployment", &["RECAC_JIRA_DEPLOYMENT"], ""),
+        ("jira-ca-file", &["RECAC_JIRA_CA_FILE", "SSL_CERT_FILE"], ""),
         ("work-file", &["RECAC_WORK_FILE"], "work_items.json"),
         ("outcomes", &["RECAC_OUTCOMES"], ""),
         ("default-repo", &["RECAC_DEFAULT_REPO"], ""),
@@ -88,6 +124,23 @@ fn names_and_defaults_are_those_of_the_design() {
         ("agent-memory", &["RECAC_AGENT_MEMORY"], ""),
         ("docker-arg", &["RECAC_DOCKER_ARGS"], ""),
         ("docker-binary", &["RECAC_DOCKER_BINARY"], "docker"),
+        ("namespace", &["RECAC_ORCHESTRATOR_NAMESPACE"], ""),
+        ("job-template", &["RECAC_JOB_TEMPLATE"], ""),
+        (
+            "agent-secret",
+            &["RECAC_AGENT_SECRET_NAME"],
+            "recac-agent-secrets",
+        ),
+        (
+            "agent-service-account",
+            &["RECAC_AGENT_SERVICE_ACCOUNT"],
+            "",
+        ),
+        ("kubeconfig", &["KUBECONFIG"], ""),
+        ("kube-context", &["RECAC_KUBE_CONTEXT"], ""),
+        ("keep-finished", &["RECAC_KEEP_FINISHED"], "1h"),
+        ("leader-elect", &["RECAC_LEADER_ELECT"], ""),
+        ("orchestrator-image", &["RECAC_MANIFEST_IMAGE"], ""),
         ("owner", &["RECAC_OWNER"], "default"),
         ("state-dir", &["RECAC_STATE_DIR"], ""),
         ("keep-logs", &["RECAC_KEEP_LOGS"], "14d"),
@@ -113,7 +166,10 @@ fn names_are_lawful_and_unique() {
         assert!(long.len() > 1 && !long.starts_with("no-"), "{long}");
         assert!(long.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
         assert!(seen.insert(long.to_owned()), "{long} twice");
-        assert!(table::lacking(long).is_none(), "{long} is there after all");
+        assert!(
+            table::elsewhere(long).is_none(),
+            "{long} is there after all"
+        );
         assert_eq!(flag.env.is_empty(), matches!(flag.takes, Takes::Print(_)));
         for name in flag.env {
             let lawful = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
@@ -185,7 +241,7 @@ fn every_bad_value_is_named_with_what_would_be_right() {
     );
     assert_eq!(
         bad(&[], &[("RECAC_ORCHESTRATOR_MODE", "podman")]),
-        "RECAC_ORCHESTRATOR_MODE: \"podman\" is not a choice; write local or process"
+        "RECAC_ORCHESTRATOR_MODE: \"podman\" is not a choice; write local or k8s or process"
     );
 }
 
@@ -220,7 +276,7 @@ fn values_need_not_be_utf_8_only_where_they_are_paths() {
     assert_eq!(config.work_file, Path::new(&odd("")));
     let mut outcomes = odd("");
     outcomes.push(".outcomes.jsonl");
-    assert_eq!(config.outcomes, Path::new(&outcomes));
+    assert_eq!(config.outcomes, Outcomes::File(outcomes.into()));
     assert!(parse([odd("")], &home).is_err());
     assert!(parse([odd("--")], &home).is_err());
 }
@@ -235,11 +291,10 @@ fn choices_and_setters_agree() {
         for choice in choices {
             let mut draft = Draft::blank();
             set(&mut draft, choice).unwrap();
-            assert!(!draft.jira && !draft.kubernetes, "{choice} is not there");
             assert!(moved.insert(format!("{draft:?}")), "{choice} means another");
         }
         if let (Some(default), [_, ..]) = (flag.default, choices) {
-            assert!(choices.contains(&default) || default == "jira", "{default}");
+            assert!(choices.contains(&default), "{default}");
         }
         if !choices.is_empty() {
             let odd = set(&mut Draft::blank(), "odd");
@@ -276,9 +331,9 @@ fn each_option_moves_a_field_of_its_own() {
             .and_then(|(a, _)| a.split(':').next())
             .unwrap_or_else(|| panic!("--{} sets nothing", flag.long));
         // The field is called as the option is, but for lists.
-        let name = flag.long.replace('-', "_");
+        let name = flag.long.strip_prefix("jira-").unwrap_or(flag.long);
+        let name = name.replace('-', "_");
         let name = match (flag.long, flag.list) {
-            ("poller", _) => "jira".to_owned(),
             // What differs is inside it.
             ("agent-command", _) => "words".to_owned(),
             (_, List::No) | ("agent-env", _) => name,

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    blockers::{self, Blocker},
     entry::{self, Bad, Entry},
     outcomes::Told,
 };
 use crate::{
     core::{End, Fingerprint, Hold, Item},
-    source::repo::Repos,
+    source::{
+        blockers::{self, Blocker},
+        repo::Repos,
+    },
 };
 
 /// A reading of the work file.
@@ -158,9 +160,12 @@ impl Reading<'_> {
     }
 }
 
+/// How an entry names its repository.
+const ADVICE: &str = "add \"repo_url\" to the entry, or give --default-repo";
+
 /// The item of an entry. A fault of its own is named before one of others.
 fn item(entry: Entry, fingerprint: Fingerprint, hold: Option<Hold>, repos: &Repos) -> Item {
-    let (repo_url, refused) = match repos.choose(entry.repo_url.as_deref()) {
+    let (repo_url, refused) = match repos.choose(entry.repo_url.as_deref(), ADVICE) {
         Ok(repo_url) => (repo_url, None),
         Err(refused) => (None, Some(refused)),
     };

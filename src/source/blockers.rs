@@ -1,20 +1,22 @@
-//! Which wanted entries wait for which others.
+//! Which wanted items wait for which others.
 //!
 //! Pure, and linear in entries and blockers: no recursion, so a chain of any
 //! length is no matter.
 
 use crate::core::Hold;
 
-/// What an id in `blocked_by` leads to.
+/// What the id of a blocker leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// It has succeeded and blocks no more.
     Succeeded,
-    /// It is wanted itself: the entry at this place.
+    /// It is wanted itself: the item at this place.
     Open(usize),
+    /// It has not succeeded yet, and is not among the wanted ones.
+    Elsewhere,
     /// It was told, and not as a success.
     Failed,
-    /// Neither an entry that can be used nor an outcome.
+    /// Neither an item that can be used nor an outcome.
     Unknown,
 }
 
@@ -22,7 +24,7 @@ pub enum Blocker {
 /// for each of a hundred thousand members would fill the memory.
 const NAMED: usize = 8;
 
-/// Why each wanted entry has to wait for others, if it has to. `wanted` holds
+/// Why each wanted item has to wait for others, if it has to. `wanted` holds
 /// id and blockers of each, `state` says what a blocker leads to.
 ///
 /// What lasts is named before what can still end by itself.
@@ -37,6 +39,10 @@ pub fn holds(wanted: &[(&str, &[String])], state: impl Fn(&str) -> Blocker) -> V
                 Blocker::Succeeded => continue,
                 Blocker::Open(place) => {
                     open.push(place);
+                    open_ids.push(id.clone());
+                    continue;
+                }
+                Blocker::Elsewhere => {
                     open_ids.push(id.clone());
                     continue;
                 }
@@ -278,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_members_are_those_that_can_reach_themselves() {
-        let mut random = super::super::fuzz::Random::new(7);
+        let mut random = crate::source::file::fuzz::Random::new(7);
         for _ in 0..500 {
             let n = 1 + random.below(7);
             let entries: Vec<(String, Vec<String>)> = (0..n)

@@ -1,0 +1,620 @@
+//! Where the API server is and who we are there: what a pod finds in its files,
+//! or what `kubectl` makes of a kubeconfig.
+//!
+//! Speaks to no server, and keeps no credential beyond what it was given.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    cmd::{Call, Cause},
+    core::Stamp,
+    http::{Identity, Settings},
+};
+
+/// Where a pod finds its credentials
+/// (<https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>).
+const POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// For `kubectl config view`, which reads files.
+const READING: Duration = Duration::from_secs(30);
+/// For a plugin, which may ask a server of its own.
+const PLUGIN: Duration = Duration::from_secs(60);
+
+/// Where all this is found out.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The files of a pod, and the server by its host and port.
+    Pod {
+        /// `KUBERNETES_SERVICE_HOST`
+        host: String,
+        /// `KUBERNETES_SERVICE_PORT`
+        port: String,
+    },
+    /// A kubeconfig, read by `kubectl`.
+    Kubeconfig {
+        /// `--kubeconfig`, as the variable `KUBECONFIG` has it.
+        files: Option<OsString>,
+        /// `--kube-context`
+        context: Option<String>,
+    },
+}
+
+/// The API server and we.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `https://host:port`, with a path where it has one, without a slash.
+    pub server: String,
+    /// How it is reached.
+    pub settings: Settings,
+    /// By what it knows us.
+    pub user: User,
+    /// Of the pod or the context.
+    pub namespace: Option<String>,
+}
+
+/// By what the API server knows us, besides a client certificate.
+#[derive(Clone)]
+pub enum User {
+    /// Nothing.
+    Nobody,
+    /// This token.
+    Token(String),
+    /// The token in this file, which may change.
+    TokenFile(PathBuf),
+    /// What this plugin says.
+    Exec(Box<Exec>),
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            User::Nobody => "Nobody",
+            User::Token(_) => "Token",
+            User::TokenFile(_) => "TokenFile",
+            User::Exec(_) => "Exec",
+        })
+    }
+}
+
+/// A credential plugin
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exec {
+    api_version: String,
+    command: String,
+    #[serde(default)]
+    args: Option<Vec<String>>,
+    #[serde(default)]
+    env: Option<Vec<EnvVar>>,
+    #[serde(default)]
+    install_hint: Option<String>,
+    #[serde(default)]
+    provide_cluster_info: bool,
+    /// What it is told of the cluster, if it wants to hear it.
+    #[serde(skip)]
+    cluster: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Deserialize)]
+struct EnvVar {
+    name: String,
+    value: String,
+}
+
+impl std::fmt::Debug for EnvVar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// What a plugin said.
+#[derive(Clone)]
+pub struct Credential {
+    /// A token, if it gave one.
+    pub token: Option<String>,
+    /// A client certificate, if it gave one.
+    pub identity: Option<Identity>,
+    /// Until when it holds; for ever if it did not say.
+    pub until: Option<Stamp>,
+}
+
+impl Origin {
+    /// Where to look, by what the command line and the environment say.
+    #[must_use]
+    pub fn choose(
+        files: Option<&Path>,
+        context: Option<&str>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Origin {
+        let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        let pod = set("KUBERNETES_SERVICE_HOST").zip(set("KUBERNETES_SERVICE_PORT"));
+        match pod {
+            Some((host, port)) if files.is_none() && context.is_none() => {
+                Origin::Pod { host, port }
+            }
+            _ => Origin::Kubeconfig {
+                files: files.map(|path| path.as_os_str().to_owned()),
+                context: context.map(str::to_owned),
+            },
+        }
+    }
+
+    /// Finds it out.
+    ///
+    /// # Errors
+    /// What is not there or cannot be read, and the way out.
+    pub fn access(&self) -> Result<Access, String> {
+        match self {
+            Origin::Pod { host, port } => pod(host, port, Path::new(POD)),
+            Origin::Kubeconfig { files, context } => {
+                let mut call = Call::new("kubectl").args(["config", "view", "--raw", "--minify"]);
+                call = call.args(["--flatten", "-o", "json"]);
+                if let Some(context) = context {
+                    call = call.args([format!("--context={context}")]);
+                }
+                if let Some(files) = files {
+                    call = call.env("KUBECONFIG", files);
+                }
+                let text = call.read(READING).map_err(|failed| match &failed.cause {
+                    Cause::Start(_) => format!(
+                        "{failed}; install kubectl, which reads the kubeconfig, or run in a \
+                         cluster (see the verb manifest)"
+                    ),
+                    Cause::TooLong(_) | Cause::TooMuch(_) | Cause::Held | Cause::Status { .. } => {
+                        format!("no cluster to go to: {failed}; see --kubeconfig, --kube-context")
+                    }
+                })?;
+                of_kubeconfig(&text)
+            }
+        }
+    }
+}
+
+fn pod(host: &str, port: &str, dir: &Path) -> Result<Access, String> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let token = dir.join("token");
+    read("token").map_err(|why| {
+        format!("this pod has no token for the API server: {why}; see automountServiceAccountToken")
+    })?;
+    let host = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    let namespace = read("namespace").ok();
+    let namespace = namespace.map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+    Ok(Access {
+        server: format!("https://{host}:{port}"),
+        settings: Settings {
+            roots: Some(read("ca.crt")?),
+            ..Settings::default()
+        },
+        user: User::TokenFile(token),
+        namespace: namespace.filter(|name| !name.is_empty()),
+    })
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    clusters: Option<Vec<Cluster>>,
+    #[serde(default)]
+    contexts: Option<Vec<Context>>,
+    #[serde(default)]
+    users: Option<Vec<NamedUser>>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    cluster: ClusterInfo,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ClusterInfo {
+    server: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate_authority_data: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    insecure_skip_tls_verify: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls_server_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    context: ContextInfo,
+}
+
+#[derive(Deserialize)]
+struct ContextInfo {
+    #[serde(default)]
+    namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NamedUser {
+    user: UserInfo,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct UserInfo {
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+    token: Option<String>,
+    #[serde(rename = "tokenFile")]
+    token_file: Option<PathBuf>,
+    exec: Option<Exec>,
+    auth_provider: Option<serde_json::Value>,
+    username: Option<String>,
+}
+
+/// What `kubectl config view --raw --minify --flatten -o json` prints.
+fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
+    let odd = |e: serde_json::Error| format!("cannot read what kubectl makes of it: {e}");
+    let config: Config = serde_json::from_slice(text).map_err(odd)?;
+    let cluster = config.clusters.into_iter().flatten().next();
+    let cluster = cluster.ok_or("the kubeconfig names no cluster")?.cluster;
+    let user = config.users.into_iter().flatten().next();
+    let user = user.map(|named| named.user).unwrap_or_default();
+    let context = config.contexts.into_iter().flatten().next();
+    let namespace = context.and_then(|c| c.context.namespace);
+
+    let decoded = |what: &str, text: &Option<String>| {
+        let text = text.as_deref().filter(|text| !text.is_empty());
+        let decode = |text| base64(text).ok_or_else(|| format!("its {what} is no base64"));
+        text.map(decode).transpose()
+    };
+    let certificates = decoded("client-certificate-data", &user.client_certificate_data)?;
+    let key = decoded("client-key-data", &user.client_key_data)?;
+    let (server, connect_to) = match &cluster.tls_server_name {
+        None => (cluster.server.clone(), None),
+        Some(name) => named(&cluster.server, name)?,
+    };
+    if cluster.proxy_url.is_some() && connect_to.is_some() {
+        return Err("tls-server-name and proxy-url do not go together here".to_owned());
+    }
+    let settings = Settings {
+        roots: decoded(
+            "certificate-authority-data",
+            &cluster.certificate_authority_data,
+        )?,
+        identity: certificates
+            .zip(key)
+            .map(|(certificates, key)| Identity { certificates, key }),
+        insecure: cluster.insecure_skip_tls_verify,
+        proxy: cluster.proxy_url.clone(),
+        connect_to,
+    };
+    let user = if let Some(mut exec) = user.exec {
+        exec.cluster = exec.provide_cluster_info.then(|| json!(cluster));
+        User::Exec(Box::new(exec))
+    } else if let Some(file) = user.token_file {
+        // Of both the file counts, as in client-go.
+        User::TokenFile(file)
+    } else if let Some(token) = user.token.filter(|token| !token.is_empty()) {
+        User::Token(token)
+    } else if user.auth_provider.is_some() || user.username.is_some() {
+        return Err(
+            "its user has an auth-provider or a password, which no API server takes any more; \
+             give it a token, a certificate or a plugin (exec)"
+                .to_owned(),
+        );
+    } else {
+        User::Nobody
+    };
+    Ok(Access {
+        server: server.trim_end_matches('/').to_owned(),
+        settings,
+        user,
+        namespace: namespace.filter(|name| !name.is_empty()),
+    })
+}
+
+/// The address with `name` as its host, and the host and port it had.
+fn named(server: &str, name: &str) -> Result<(String, Option<String>), String> {
+    let rest = server.strip_prefix("https://");
+    let rest = rest.ok_or("tls-server-name needs a server that begins with https://")?;
+    let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let after = place.rfind(']').unwrap_or(0);
+    let port = place
+        .get(after..)
+        .and_then(|p| p.rsplit_once(':'))
+        .map_or("443", |(_, p)| p);
+    let place = match place.ends_with(&format!(":{port}")) {
+        true => place.to_owned(),
+        false => format!("{place}:{port}"),
+    };
+    Ok((format!("https://{name}:{port}{path}"), Some(place)))
+}
+
+/// Standard base64, padded, of which white space is no part.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut held, mut bits) = (0_u32, 0);
+    for c in text
+        .bytes()
+        .filter(|c| !c.is_ascii_whitespace() && *c != b'=')
+    {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = held << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
+        }
+    }
+    (bits < 6).then_some(bytes)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecCredential {
+    api_version: String,
+    status: Option<ExecStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecStatus {
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+    expiration_timestamp: Option<String>,
+}
+
+impl Exec {
+    /// Asks the plugin.
+    ///
+    /// # Errors
+    /// If it cannot be started, fails, or says nothing that can be used.
+    pub fn ask(&self) -> Result<Credential, String> {
+        let mut call = Call::new(&self.command).args(self.args.iter().flatten());
+        for var in self.env.iter().flatten() {
+            call = call.env(&var.name, &var.value);
+        }
+        let mut spec = json!({ "interactive": false });
+        if let (Some(cluster), Some(spec)) = (&self.cluster, spec.as_object_mut()) {
+            spec.insert("cluster".to_owned(), cluster.clone());
+        }
+        let info = json!({
+            "apiVersion": self.api_version,
+            "kind": "ExecCredential",
+            "spec": spec,
+        });
+        let answer = call
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .read(PLUGIN)
+            .map_err(|failed| match (&failed.cause, &self.install_hint) {
+                (Cause::Start(_), Some(hint)) => format!("{failed}; {}", hint.trim()),
+                _ => failed.to_string(),
+            })?;
+        self.read(&answer)
+            .map_err(|why| format!("the credential plugin {:?} {why}", self.command))
+    }
+
+    fn read(&self, answer: &[u8]) -> Result<Credential, String> {
+        let said: ExecCredential = serde_json::from_slice(answer)
+            .map_err(|_| "does not print an ExecCredential".to_owned())?;
+        if said.api_version != self.api_version {
+            return Err(format!(
+                "speaks {:?} and not {:?}",
+                said.api_version, self.api_version
+            ));
+        }
+        let status = said.status.ok_or("prints no status")?;
+        let identity = status.client_certificate_data.zip(status.client_key_data);
+        let identity = identity.map(|(certificates, key)| Identity {
+            certificates: certificates.into_bytes(),
+            key: key.into_bytes(),
+        });
+        let token = status.token.filter(|token| !token.is_empty());
+        if token.is_none() && identity.is_none() {
+            return Err("prints neither a token nor a certificate".to_owned());
+        }
+        let until = status.expiration_timestamp;
+        let until = until.map(|text| text.parse()).transpose()?;
+        Ok(Credential {
+            token,
+            identity,
+            until,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(cluster: &str, user: &str) -> Result<Access, String> {
+        let text = format!(
+            r#"{{"kind":"Config","apiVersion":"v1","preferences":{{}},
+            "clusters":[{{"name":"c","cluster":{cluster}}}],
+            "users":[{{"name":"u","user":{user}}}],
+            "contexts":[{{"name":"x","context":{{"cluster":"c","user":"u","namespace":"team"}}}}],
+            "current-context":"x"}}"#
+        );
+        of_kubeconfig(text.as_bytes())
+    }
+
+    const CLUSTER: &str =
+        r#"{"server":"https://10.0.0.1:6443/","certificate-authority-data":"UEVN"}"#;
+
+    #[test]
+    fn a_kubeconfig_says_where_and_who() {
+        let access = view(CLUSTER, r#"{"token":"t"}"#).unwrap();
+        assert_eq!(access.server, "https://10.0.0.1:6443");
+        assert_eq!(access.namespace.as_deref(), Some("team"));
+        assert_eq!(access.settings.roots.as_deref(), Some(&b"PEM"[..]));
+        assert!(matches!(&access.user, User::Token(t) if t == "t"));
+        assert!(!format!("{access:?}").contains("\"t\""));
+        let both = r#"{"token":"t","tokenFile":"/f"}"#;
+        assert!(
+            matches!(view(CLUSTER, both).unwrap().user, User::TokenFile(f) if f == Path::new("/f"))
+        );
+        let pair = r#"{"client-certificate-data":"QUI=","client-key-data":"Q0Q="}"#;
+        let access = view(CLUSTER, pair).unwrap();
+        let identity = access.settings.identity.unwrap();
+        assert_eq!(
+            (&identity.certificates[..], &identity.key[..]),
+            (&b"AB"[..], &b"CD"[..])
+        );
+        assert!(matches!(access.user, User::Nobody));
+        let open =
+            r#"{"server":"https://h","insecure-skip-tls-verify":true,"proxy-url":"http://p"}"#;
+        let settings = view(open, "{}").unwrap().settings;
+        assert!(settings.insecure && settings.proxy.as_deref() == Some("http://p"));
+    }
+
+    #[test]
+    fn another_name_for_the_certificate_leads_to_the_same_place() {
+        for (server, url, place) in [
+            (
+                "https://10.0.0.1:6443",
+                "https://kube:6443",
+                "10.0.0.1:6443",
+            ),
+            ("https://h/a/b", "https://kube:443/a/b", "h:443"),
+            ("https://[::1]:1", "https://kube:1", "[::1]:1"),
+            ("https://[::1]", "https://kube:443", "[::1]:443"),
+        ] {
+            let cluster = format!(r#"{{"server":"{server}","tls-server-name":"kube"}}"#);
+            let access = view(&cluster, "{}").unwrap();
+            assert_eq!(access.server, url);
+            assert_eq!(access.settings.connect_to.as_deref(), Some(place));
+        }
+        assert!(view(r#"{"server":"http://h","tls-server-name":"k"}"#, "{}").is_err());
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_an_error_with_a_way_out() {
+        assert!(
+            view(CLUSTER, r#"{"auth-provider":{"name":"gcp"}}"#)
+                .unwrap_err()
+                .contains("exec")
+        );
+        assert!(
+            view(
+                r#"{"server":"https://h","certificate-authority-data":"!"}"#,
+                "{}"
+            )
+            .is_err()
+        );
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"clusters":null}"#,
+            r#"{"clusters":[{}]}"#,
+        ] {
+            assert!(of_kubeconfig(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_is_read() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("QQ==", Some(b"A")),
+            ("QUI=", Some(b"AB")),
+            ("QUJD", Some(b"ABC")),
+            ("QU\nJD ", Some(b"ABC")),
+            ("/+8=", Some(b"\xff\xef")),
+            ("Q", None),
+            ("Q-==", None),
+        ] {
+            assert_eq!(base64(text).as_deref(), bytes, "{text}");
+        }
+    }
+
+    fn plugin(script: &str) -> Exec {
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "sh", "args": ["-c", script],
+            "env": [{"name": "GIVEN", "value": "hunter2"}],
+            "installHint": "install it\n", "provideClusterInfo": true, "interactiveMode": "Never",
+        });
+        let user = json!({ "exec": exec }).to_string();
+        let User::Exec(exec) = view(CLUSTER, &user).unwrap().user else {
+            panic!("no plugin");
+        };
+        assert!(!format!("{exec:?}").contains("hunter2"));
+        *exec
+    }
+
+    #[test]
+    fn a_plugin_is_told_of_the_cluster_and_its_word_is_taken() {
+        let said = r#"printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",
+            "status":{"token":"%s","expirationTimestamp":"2026-11-24T03:05:07Z"}}' "$(
+            echo "$KUBERNETES_EXEC_INFO" | grep -c '"server":"https://10.0.0.1:6443/"')$GIVEN""#;
+        let credential = plugin(said).ask().unwrap();
+        assert_eq!(credential.token.as_deref(), Some("1hunter2"));
+        assert_eq!(credential.until, Some(Stamp(1_795_489_507_000)));
+        let pair = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{
+            "clientCertificateData":"C","clientKeyData":"K"}}'"#;
+        let credential = plugin(pair).ask().unwrap();
+        assert!(credential.identity.is_some() && credential.until.is_none());
+    }
+
+    #[test]
+    fn a_plugin_that_fails_is_named() {
+        let why = |script: &str| plugin(script).ask().err().unwrap();
+        assert!(why("echo no >&2; exit 3").contains("exit code 3: no"));
+        assert!(why("echo").contains("does not print an ExecCredential"));
+        let v1beta1 = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1beta1","status":{}}'"#;
+        assert!(why(v1beta1).contains("speaks"));
+        let nothing = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{}}'"#;
+        assert!(why(nothing).contains("neither a token nor a certificate"));
+        let mut missing = plugin("");
+        missing.command = "no-such-plugin".into();
+        assert!(missing.ask().err().unwrap().ends_with("; install it"));
+    }
+
+    #[test]
+    fn the_pod_counts_unless_a_kubeconfig_is_named() {
+        let env = |name: &str| match name {
+            "KUBERNETES_SERVICE_HOST" => Some("10.0.0.1".to_owned()),
+            "KUBERNETES_SERVICE_PORT" => Some("443".to_owned()),
+            _ => None,
+        };
+        let none = |_: &str| Some(String::new());
+        let is_pod = |origin| matches!(origin, Origin::Pod { .. });
+        assert!(is_pod(Origin::choose(None, None, env)));
+        assert!(!is_pod(Origin::choose(None, None, none)));
+        assert!(!is_pod(Origin::choose(Some(Path::new("f")), None, env)));
+        assert!(!is_pod(Origin::choose(None, Some("c"), env)));
+    }
+
+    #[test]
+    fn a_pod_has_its_credentials_in_files() {
+        let dir = std::env::temp_dir().join(format!("recac-pod-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        assert!(pod("h", "1", &dir).unwrap_err().contains("no token"));
+        for (name, text) in [("token", "t"), ("ca.crt", "c"), ("namespace", "team\n")] {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let access = pod("fd00::1", "443", &dir).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(access.server, "https://[fd00::1]:443");
+        assert_eq!(access.namespace.as_deref(), Some("team"));
+    }
+}

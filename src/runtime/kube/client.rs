@@ -1,0 +1,528 @@
+//! Calls of the API server, with the credentials as they are now.
+//!
+//! Tries nothing twice, but for a 401, which is answered by reading the
+//! credentials again. Never logs a header or a body; what a server warns of is
+//! logged once.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    access::{Access, Credential, Exec, Origin, User},
+    state::List,
+};
+use crate::{
+    clock,
+    http::{self, Answer, Failed, Method, Request},
+};
+
+/// How long a call may take.
+pub const CALL: Duration = Duration::from_secs(30);
+/// Objects on a page of a LIST.
+const PAGE: usize = 500;
+/// Bytes of an answer that are taken in at most.
+const LARGEST: usize = 256 << 20;
+/// How long a server that asks for a pause is waited for in a call. A longer
+/// pause is kept by refusing calls until it is over.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A credential is replaced when less than this is left of it.
+const EARLY: Duration = Duration::from_secs(30);
+/// What a list that ran out of time half way is begun anew for, at most.
+const ANEW: usize = 3;
+
+/// The content type of a merge patch.
+pub const MERGE: &str = "application/merge-patch+json";
+/// The content type of everything else.
+pub const JSON: &str = "application/json";
+
+/// Why a call did not do what it was to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The server said no.
+    Said {
+        /// The HTTP status.
+        status: u16,
+        /// The word for it in a `Status` object, such as `Forbidden`.
+        reason: String,
+        /// What it says about it.
+        message: String,
+    },
+    /// There is no answer, and whether the server has acted is not known; or
+    /// it was not even asked.
+    Silent(String),
+}
+
+impl Error {
+    /// Whether the server answered with this status.
+    #[must_use]
+    pub fn is(&self, code: u16) -> bool {
+        matches!(self, Error::Said { status, .. } if *status == code)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Said {
+                status,
+                reason,
+                message,
+            } if reason.is_empty() => write!(f, "the API server answers {status}: {message}"),
+            Error::Said {
+                reason, message, ..
+            } => write!(f, "{reason}: {message}"),
+            Error::Silent(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A call.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// What is asked.
+    pub method: Method,
+    /// From the slash on, with its query.
+    pub path: &'a str,
+    /// Content type and content.
+    pub body: Option<(&'a str, &'a [u8])>,
+    /// What is wanted back, where that is not plain JSON.
+    pub accept: &'a str,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+impl<'a> Call<'a> {
+    /// A question.
+    #[must_use]
+    pub fn get(path: &'a str) -> Call<'a> {
+        Call {
+            method: Method::Get,
+            path,
+            body: None,
+            accept: JSON,
+            deadline: CALL,
+        }
+    }
+
+    /// A change.
+    #[must_use]
+    pub fn change(method: Method, path: &'a str, kind: &'a str, body: &'a [u8]) -> Call<'a> {
+        Call {
+            method,
+            body: Some((kind, body)),
+            ..Call::get(path)
+        }
+    }
+}
+
+/// The API server, and we as it knows us.
+pub struct Client {
+    origin: Origin,
+    now: Mutex<Now>,
+    /// When it may be asked again, where it asked for a pause.
+    pause: Mutex<Option<Instant>>,
+    warned: Mutex<BTreeSet<String>>,
+    /// Until when anything may be changed; for ever without an election.
+    lead: Mutex<Option<Instant>>,
+}
+
+/// What is known at the moment of where and who.
+struct Now {
+    access: Access,
+    http: http::Client,
+    /// What was read of a token file or said by a plugin.
+    held: Option<Held>,
+}
+
+enum Held {
+    File(Print, String),
+    Plugin(Credential),
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, PartialEq)]
+struct Print(u64, i64, i64, u64);
+
+impl Print {
+    fn of(path: &Path) -> std::io::Result<Print> {
+        let meta = std::fs::metadata(path)?;
+        Ok(Print(
+            meta.ino(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.size(),
+        ))
+    }
+}
+
+impl Client {
+    /// A client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// If it is not known where the server is or who we are.
+    pub fn new(origin: Origin) -> Result<Client, String> {
+        let access = origin.access()?;
+        if access.settings.insecure {
+            log::warn!(
+                "the certificate of the API server is not checked: insecure-skip-tls-verify"
+            );
+        }
+        let now = Now::of(access)?;
+        Ok(Client {
+            origin,
+            now: Mutex::new(now),
+            pause: Mutex::default(),
+            warned: Mutex::default(),
+            lead: Mutex::default(),
+        })
+    }
+
+    /// The namespace of the pod or the context.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        lock(&self.now).access.namespace.clone()
+    }
+
+    /// From now on changes only until then. Before the first call there is no
+    /// limit.
+    pub fn lead_until(&self, until: Instant) {
+        *lock(&self.lead) = Some(until);
+    }
+
+    /// Asks, and reads the whole answer.
+    ///
+    /// # Errors
+    /// Every answer but a good one, and none.
+    pub fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        self.answered(call, call.deadline)
+    }
+
+    /// As [`Client::call`], without a look at who leads: for the Lease itself.
+    ///
+    /// # Errors
+    /// As of [`Client::call`].
+    pub fn call_unled(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        self.send(call, call.deadline)
+    }
+
+    fn answered(&self, call: &Call<'_>, deadline: Duration) -> Result<Answer, Error> {
+        let deadline = match (call.method, *lock(&self.lead)) {
+            (Method::Get, _) | (_, None) => deadline,
+            (_, Some(until)) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Silent("another replica leads now".to_owned()));
+                }
+                deadline.min(left)
+            }
+        };
+        self.send(call, deadline)
+    }
+
+    fn send(&self, call: &Call<'_>, deadline: Duration) -> Result<Answer, Error> {
+        let sent = self.with_credentials(|http, server, token| {
+            let url = format!("{server}{}", call.path);
+            let headers = headers(call.accept, token);
+            let answer = http
+                .send(&Request {
+                    method: call.method,
+                    url: &url,
+                    headers: &headers,
+                    body: call.body,
+                    deadline,
+                    largest: LARGEST,
+                })
+                .map_err(|failed| silent(server, &failed))?;
+            Ok((answer.status, answer))
+        })?;
+        for warning in sent.headers_named("warning") {
+            self.warn(warning);
+        }
+        match sent.status {
+            200..=299 => Ok(sent),
+            status => {
+                self.heed(&sent);
+                Err(said(status, &sent.body))
+            }
+        }
+    }
+
+    /// Asks; the answer is read while it comes.
+    ///
+    /// # Errors
+    /// As of [`Client::call`].
+    pub fn open(&self, call: &Call<'_>) -> Result<Box<dyn Read + Send>, Error> {
+        let stream = self.with_credentials(|http, server, token| {
+            let url = format!("{server}{}", call.path);
+            let headers = headers(call.accept, token);
+            let stream = http
+                .open(&Request {
+                    method: call.method,
+                    url: &url,
+                    headers: &headers,
+                    body: call.body,
+                    deadline: call.deadline,
+                    largest: LARGEST,
+                })
+                .map_err(|failed| silent(server, &failed))?;
+            Ok((stream.status, stream))
+        })?;
+        if let 200..=299 = stream.status {
+            return Ok(stream.body);
+        }
+        let mut body = Vec::new();
+        // Without it the status alone has to do.
+        let _ = stream.body.take(64 * 1024).read_to_end(&mut body);
+        Err(said(stream.status, &body))
+    }
+
+    /// Reads a whole object.
+    ///
+    /// # Errors
+    /// As of [`Client::call`], and if it cannot be read.
+    pub fn object<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.call(&Call::get(path))?;
+        read(&answer.body)
+    }
+
+    /// All of a list, page by page, and where a watch goes on from it. `query`
+    /// has no question mark.
+    ///
+    /// # Errors
+    /// As of [`Client::call`], and if it cannot be read.
+    pub fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &str,
+    ) -> Result<(Vec<T>, String), Error> {
+        let and = if query.is_empty() { "" } else { "&" };
+        let mut anew = 0;
+        let mut all: Vec<T> = Vec::new();
+        let mut next = String::new();
+        loop {
+            let more = match next.as_str() {
+                "" => String::new(),
+                token => format!("&continue={}", escaped(token)),
+            };
+            let page = format!("{path}?{query}{and}limit={PAGE}{more}");
+            match self.object::<List<T>>(&page) {
+                Ok(mut list) => {
+                    all.append(&mut list.items);
+                    if list.metadata.next.is_empty() {
+                        return Ok((all, list.metadata.resource_version));
+                    }
+                    next = list.metadata.next;
+                }
+                // The server has forgotten that moment: half a list is none.
+                Err(e) if e.is(410) && !next.is_empty() && anew < ANEW => {
+                    anew += 1;
+                    all.clear();
+                    next.clear();
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Has `send` done with the credentials of now, and once more with fresh
+    /// ones after a 401.
+    fn with_credentials<T>(
+        &self,
+        send: impl Fn(&http::Client, &str, Option<&str>) -> Result<(u16, T), Error>,
+    ) -> Result<T, Error> {
+        self.wait()?;
+        let mut fresh = false;
+        loop {
+            let (http, server, token) = self.credentials(fresh).map_err(Error::Silent)?;
+            let (status, answer) = send(&http, &server, token.as_deref())?;
+            if status != 401 || fresh {
+                return Ok(answer);
+            }
+            fresh = true;
+        }
+    }
+
+    fn credentials(&self, fresh: bool) -> Result<(http::Client, String, Option<String>), String> {
+        let mut now = lock(&self.now);
+        if fresh {
+            now.held = None;
+            if matches!(now.access.user, User::Token(_) | User::Nobody) {
+                // They may have been replaced where they come from.
+                *now = Now::of(self.origin.access()?)?;
+            }
+        }
+        let token = now.token()?.map(|token| format!("Bearer {token}"));
+        Ok((now.http.clone(), now.access.server.clone(), token))
+    }
+
+    /// Waits as the server has asked for.
+    fn wait(&self) -> Result<(), Error> {
+        let until = *lock(&self.pause);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(left) if left <= PATIENCE => {
+                thread::sleep(left);
+                Ok(())
+            }
+            Some(left) => Err(Error::Silent(format!(
+                "the API server has asked for a pause, of which {} s are left",
+                left.as_secs() + 1
+            ))),
+        }
+    }
+
+    /// Takes in that it asks for a pause.
+    fn heed(&self, answer: &Answer) {
+        if !(answer.status == 429 || answer.status >= 500) {
+            return;
+        }
+        let seconds = answer
+            .header("retry-after")
+            .and_then(|text| text.trim().parse().ok());
+        let Some(seconds) = seconds else { return };
+        let until = Instant::now().checked_add(Duration::from_secs(seconds));
+        let mut pause = lock(&self.pause);
+        *pause = until.max(*pause);
+    }
+
+    fn warn(&self, header: &str) {
+        // `299 - "text"`, quotes within it escaped (RFC 7234, 5.5).
+        let text = header.split_once('"').map_or(header, |(_, text)| text);
+        let text = text.trim_end().trim_end_matches('"').replace("\\\"", "\"");
+        let mut warned = lock(&self.warned);
+        if warned.len() < 1000 && warned.insert(text.clone()) {
+            log::warn!("the API server warns: {text}");
+        }
+    }
+}
+
+impl Now {
+    fn of(access: Access) -> Result<Now, String> {
+        Ok(Now {
+            http: http::Client::new(&access.settings)?,
+            access,
+            held: None,
+        })
+    }
+
+    /// The token as it is now.
+    fn token(&mut self) -> Result<Option<String>, String> {
+        match &self.access.user {
+            User::Nobody => Ok(None),
+            User::Token(token) => Ok(Some(token.clone())),
+            User::TokenFile(path) => {
+                let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+                let print = Print::of(path).map_err(failed)?;
+                if let Some(Held::File(before, token)) = &self.held
+                    && *before == print
+                {
+                    return Ok(Some(token.clone()));
+                }
+                let text = std::fs::read_to_string(path).map_err(failed)?;
+                let token = text.trim().to_owned();
+                self.held = Some(Held::File(print, token.clone()));
+                Ok(Some(token))
+            }
+            User::Exec(exec) => {
+                let exec = exec.clone();
+                self.of_plugin(&exec)
+            }
+        }
+    }
+
+    fn of_plugin(&mut self, exec: &Exec) -> Result<Option<String>, String> {
+        if let Some(Held::Plugin(credential)) = &self.held
+            && credential
+                .until
+                .is_none_or(|until| clock::now().plus(EARLY) < until)
+        {
+            return Ok(credential.token.clone());
+        }
+        let credential = exec.ask()?;
+        if credential.identity.is_some() {
+            let mut settings = self.access.settings.clone();
+            settings.identity.clone_from(&credential.identity);
+            self.http = http::Client::new(&settings)?;
+        }
+        let token = credential.token.clone();
+        self.held = Some(Held::Plugin(credential));
+        Ok(token)
+    }
+}
+
+/// The headers of a call. The token is not shown by any error of what sends
+/// them.
+fn headers<'a>(accept: &'a str, token: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut headers = vec![("accept", accept)];
+    headers.extend(token.map(|token| ("authorization", token)));
+    headers
+}
+
+fn silent(server: &str, failed: &Failed) -> Error {
+    Error::Silent(format!("the API server {server}: {failed}"))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    reason: String,
+    message: String,
+}
+
+/// What a server that says no says.
+fn said(status: u16, body: &[u8]) -> Error {
+    let read: Status = serde_json::from_slice(body).unwrap_or_default();
+    let message = match read.message.is_empty() {
+        false => read.message,
+        // A proxy in between, perhaps.
+        true => {
+            let text = String::from_utf8_lossy(body);
+            text.chars().filter(|c| !c.is_control()).take(200).collect()
+        }
+    };
+    Error::Said {
+        status,
+        reason: read.reason,
+        message,
+    }
+}
+
+/// Reads what a server has sent.
+///
+/// # Errors
+/// If it is something else.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body)
+        .map_err(|e| Error::Silent(format!("cannot read what the API server says: {e}")))
+}
+
+/// Text as it stands in a query.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is whole at any moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

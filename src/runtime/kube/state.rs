@@ -1,0 +1,717 @@
+//! What Kubernetes says of Jobs, pods and events, read and made into the state
+//! of a run. Pure.
+//!
+//! Only its conditions end a Job; why one does not start, and why it failed,
+//! has to be dug out of its pods and events.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{AGENT, REPORTED, STOP};
+use crate::core::{Stamp, State, Stop, StopCause, explain};
+
+/// A page of a LIST.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    /// Of the list.
+    #[serde(default)]
+    pub metadata: ListMeta,
+    /// Its part on this page.
+    #[serde(default = "Vec::new")]
+    pub items: Vec<T>,
+}
+
+/// What is said of a list as a whole.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListMeta {
+    /// Where a watch goes on from it.
+    pub resource_version: String,
+    /// What the next page is asked for with; empty on the last.
+    #[serde(rename = "continue")]
+    pub next: String,
+}
+
+/// What every object says of itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    /// Its name.
+    pub name: String,
+    /// What tells it from any other of that name.
+    pub uid: String,
+    /// Changes with every change of it.
+    pub resource_version: String,
+    /// When it was created, to the second.
+    pub creation_timestamp: Option<String>,
+    /// There while it is being deleted.
+    pub deletion_timestamp: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Whose it is.
+    pub owner_references: Vec<Owner>,
+}
+
+/// One that an object belongs to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Owner {
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Meta {
+    fn created(&self) -> Option<Stamp> {
+        stamp(&self.creation_timestamp)
+    }
+
+    /// The value of a label or, where there is none, an annotation.
+    #[must_use]
+    pub fn mark(&self, key: &str) -> Option<&str> {
+        let found = self.labels.get(key).or_else(|| self.annotations.get(key));
+        found.map(String::as_str)
+    }
+}
+
+/// A Job.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Job {
+    /// Name, labels and the like.
+    pub metadata: Meta,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// What has become of it.
+    pub status: JobStatus,
+}
+
+/// What is read of a Job's specification.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobSpec {
+    /// Held back, by its queue or by a person.
+    pub suspend: Option<bool>,
+    /// The backstop, in seconds since it was let go.
+    pub active_deadline_seconds: Option<u64>,
+}
+
+/// What is read of a Job's status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobStatus {
+    /// What has happened.
+    pub conditions: Vec<Condition>,
+    /// When it was let go.
+    pub start_time: Option<String>,
+    /// When it was complete.
+    pub completion_time: Option<String>,
+    /// Pods that are pending or running.
+    pub active: Option<u32>,
+    /// Pods that are ready.
+    pub ready: Option<u32>,
+    /// Pods that are being stopped.
+    pub terminating: Option<u32>,
+}
+
+/// A condition of a Job or a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    last_transition_time: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+impl Condition {
+    fn is(&self, kind: &str, status: &str) -> bool {
+        self.kind == kind && self.status == status
+    }
+
+    fn words(&self) -> String {
+        words(self.reason.as_deref(), self.message.as_deref())
+    }
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    /// Name, labels and the like.
+    pub metadata: Meta,
+    spec: PodSpec,
+    status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    name: String,
+    resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    limits: Limits,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Limits {
+    memory: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    phase: String,
+    reason: Option<String>,
+    message: Option<String>,
+    conditions: Vec<Condition>,
+    container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    name: String,
+    state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+    running: Option<Running>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Running {
+    started_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    exit_code: i32,
+    reason: Option<String>,
+    message: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+}
+
+/// A Warning about a Job or a pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Event {
+    /// What it is about.
+    pub involved_object: About,
+    reason: Option<String>,
+    message: Option<String>,
+    last_timestamp: Option<String>,
+    event_time: Option<String>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What a container says that is merely not there yet, and what is said where
+/// nothing better is known.
+const VAGUE: [&str; 3] = ["ContainerCreating", "PodInitializing", DELETED];
+const DELETED: &str = "somebody is deleting it";
+
+/// What [`STOP`] holds: why the run was stopped, and what goes with its pod.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct StopNote {
+    cause: String,
+    why: String,
+    at: String,
+    /// When the agent had started, if it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    /// The end of what it had written, without secrets.
+    #[serde(default)]
+    pub tail: String,
+}
+
+impl StopNote {
+    /// What is written of a stop.
+    #[must_use]
+    pub fn of(stop: &Stop, started: Option<Stamp>, tail: String) -> StopNote {
+        StopNote {
+            cause: stop.cause.word().to_owned(),
+            why: stop.why.clone(),
+            at: stop.at.to_string(),
+            started: started.map(|at| at.to_string()),
+            tail,
+        }
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        Some(Stop {
+            cause: StopCause::of(&self.cause)?,
+            why: self.why.clone(),
+            at: self.at.parse().ok()?,
+        })
+    }
+}
+
+/// What is to be looked at besides a Job to know the state of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// Its pods, but not again while the Job itself does not change.
+    PodsOnce,
+    /// Its pods, each time.
+    Pods,
+}
+
+impl Job {
+    /// The note on why it was stopped.
+    #[must_use]
+    pub fn stop_note(&self) -> Option<StopNote> {
+        serde_json::from_str(self.metadata.annotations.get(STOP)?).ok()
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend == Some(true)
+    }
+
+    /// When Kubernetes began to count its time, if it has.
+    #[must_use]
+    pub fn let_go(&self) -> Option<Stamp> {
+        stamp(&self.status.start_time)
+    }
+
+    /// Whether somebody is deleting it.
+    #[must_use]
+    pub fn is_being_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether its source has heard of its end.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.metadata.annotations.contains_key(REPORTED)
+    }
+
+    /// The condition that ended it. Older servers set it while pods are still
+    /// being stopped.
+    fn end(&self) -> Option<&Condition> {
+        let pods_are_gone = self.status.terminating.unwrap_or(0) == 0;
+        let mut conditions = self.status.conditions.iter();
+        conditions
+            .find(|c| c.is("Complete", "True") || c.is("Failed", "True"))
+            .filter(|_| pods_are_gone)
+    }
+
+    /// Whether it has ended for good.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.end().is_some()
+    }
+
+    /// What else has to be looked at.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        let status = &self.status;
+        if self.is_told() {
+            Need::Nothing
+        } else if self.end().is_some() || status.active == Some(1) && status.ready == Some(1) {
+            Need::PodsOnce
+        } else {
+            Need::Pods
+        }
+    }
+
+    /// Why it was stopped, where the stop is what ended it or is under way.
+    #[must_use]
+    pub fn stop(&self) -> Option<Stop> {
+        let by_itself = self.end().is_some_and(|end| !struck(end));
+        let note = self.stop_note()?;
+        note.stop().filter(|_| !by_itself)
+    }
+
+    /// The state of its run. `pods` are its own, `events` those about it or
+    /// them, and `alive` is when a pod of it was last seen.
+    #[must_use]
+    pub fn state(&self, pods: &[Pod], events: &[Event], alive: Option<Stamp>) -> State {
+        if self.is_told() {
+            return State::Told;
+        }
+        if let Some(end) = self.end() {
+            return self.ended(end, pods);
+        }
+        let there: Vec<&Pod> = pods.iter().filter(|pod| !pod.is_over()).collect();
+        if let Some(since) = there.iter().filter_map(|pod| pod.agent_started()).max() {
+            return State::Running {
+                since,
+                orphaned: false,
+            };
+        }
+        if there.is_empty() && self.status.ready == Some(1) {
+            // Its pods are not for us to see.
+            return State::Running {
+                since: self.let_go().unwrap_or_default(),
+                orphaned: false,
+            };
+        }
+        let created = self.metadata.created().unwrap_or_default();
+        let no_pod = there.is_empty() && self.status.terminating.unwrap_or(0) == 0;
+        if self.is_suspended() && no_pod {
+            // Its clock stands still, so that no deadline ends it.
+            if let Some(note) = self.stop_note()
+                && let Some(stop) = note.stop()
+            {
+                return State::Ended {
+                    started: stamp(&note.started),
+                    at: stop.at,
+                    exit_code: None,
+                    why: None,
+                };
+            }
+            return State::Pending {
+                since: self.waits_since(pods, alive).max(created),
+                why: Some("it is suspended".to_owned()),
+                suspended: true,
+            };
+        }
+        State::Pending {
+            since: self.waits_since(pods, alive).max(created),
+            why: self.why_pending(&there, events),
+            suspended: false,
+        }
+    }
+
+    /// The latest of: let go, let go by its queue, newest pod created, last pod
+    /// gone.
+    fn waits_since(&self, pods: &[Pod], alive: Option<Stamp>) -> Stamp {
+        let resumed = self.status.conditions.iter();
+        let resumed = resumed
+            .filter(|c| c.is("Suspended", "False"))
+            .filter_map(|c| stamp(&c.last_transition_time));
+        let pods_of = pods.iter().flat_map(|pod| {
+            let gone = pod.is_over().then(|| pod.ended()).flatten();
+            [pod.metadata.created(), gone]
+        });
+        // Once another pod is there, it counts for itself.
+        let alive = alive.filter(|_| pods.is_empty());
+        let all = resumed
+            .chain(self.let_go())
+            .chain(pods_of.flatten())
+            .chain(alive);
+        all.max().unwrap_or_default()
+    }
+
+    fn why_pending(&self, there: &[&Pod], events: &[Event]) -> Option<String> {
+        let newest = there.iter().max_by_key(|pod| pod.age());
+        let waiting = newest.and_then(|pod| pod.waiting());
+        if let Some(why) = newest.and_then(|pod| pod.stuck()) {
+            return Some(why);
+        }
+        let about = |uid: &str| {
+            let mine = events.iter().filter(|e| e.involved_object.uid == uid);
+            let last = mine.filter(|e| e.tells()).max_by_key(|e| e.at());
+            last.map(|e| words(e.reason.as_deref(), e.message.as_deref()))
+        };
+        newest
+            .and_then(|pod| about(&pod.metadata.uid))
+            .or_else(|| {
+                newest
+                    .is_none()
+                    .then(|| about(&self.metadata.uid))
+                    .flatten()
+            })
+            .or(waiting)
+            .or_else(|| {
+                let deleted = self.is_being_deleted();
+                deleted.then(|| DELETED.to_owned())
+            })
+    }
+
+    fn ended(&self, end: &Condition, pods: &[Pod]) -> State {
+        let note = self.stop_note();
+        let said = stamp(&self.status.completion_time).or(stamp(&end.last_transition_time));
+        let complete = end.kind == "Complete";
+        let pod = pods
+            .iter()
+            .filter(|pod| pod.is_over())
+            .max_by_key(|pod| (pod.status.phase == "Succeeded", pod.age()));
+        let agent = pod.and_then(Pod::agent_terminated);
+        let started = agent
+            .and_then(Terminated::started)
+            .or_else(|| stamp(&note.as_ref()?.started));
+        let mut at = pod.and_then(Pod::ended).or(said).unwrap_or_default();
+        if struck(end)
+            && let Some(stop) = note.as_ref().and_then(StopNote::stop)
+        {
+            // Theirs is a clock of whole seconds, and another one than ours.
+            at = at.max(said.unwrap_or_default()).max(stop.at);
+        }
+        let (exit_code, why) = match (pod, complete) {
+            (_, true) => (Some(0), None),
+            (Some(pod), false) => pod.failure(end),
+            (None, false) => (None, Some(format!("{}; its pod is gone", end.words()))),
+        };
+        State::Ended {
+            started,
+            at,
+            exit_code,
+            why,
+        }
+    }
+}
+
+/// Whether the Job's own deadline ended it.
+fn struck(end: &Condition) -> bool {
+    end.kind == "Failed" && end.reason.as_deref() == Some("DeadlineExceeded")
+}
+
+impl Pod {
+    /// Whether it is one of `job`.
+    #[must_use]
+    pub fn is_of(&self, job: &str) -> bool {
+        self.metadata.owner_references.iter().any(|o| o.uid == job)
+    }
+
+    /// Whether nothing of it runs any more or ever will.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// What the newer of two is greater by.
+    #[must_use]
+    pub fn age(&self) -> (Option<Stamp>, &str) {
+        (self.metadata.created(), &self.metadata.name)
+    }
+
+    fn agent(&self) -> Option<&ContainerStatus> {
+        let mut all = self.status.container_statuses.iter();
+        all.find(|c| c.name == AGENT)
+    }
+
+    /// When its agent started, which may have ended since.
+    fn agent_started(&self) -> Option<Stamp> {
+        let state = &self.agent()?.state;
+        let running = state.running.as_ref().map(|r| stamp(&r.started_at));
+        let over = state.terminated.as_ref().map(Terminated::started);
+        let started = running.or(over)?;
+        started.or(self.metadata.created())
+    }
+
+    fn agent_terminated(&self) -> Option<&Terminated> {
+        self.agent()?.state.terminated.as_ref()
+    }
+
+    /// What its agent left as its last word.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let message = self.agent_terminated()?.message.as_deref();
+        message.filter(|text| !text.trim().is_empty())
+    }
+
+    /// When the last of its containers ended.
+    fn ended(&self) -> Option<Stamp> {
+        let agent = self.agent_terminated().and_then(|t| stamp(&t.finished_at));
+        let all = self.status.container_statuses.iter();
+        let all = all.chain(&self.status.init_container_statuses);
+        let last = all.filter_map(|c| stamp(&c.state.terminated.as_ref()?.finished_at));
+        agent.or(last.max())
+    }
+
+    /// Why it does not start, where it says so itself.
+    fn stuck(&self) -> Option<String> {
+        let all = self.status.init_container_statuses.iter();
+        let all = all.chain(&self.status.container_statuses);
+        let waits = all.filter_map(|c| c.state.waiting.as_ref());
+        let said = |w: &&Waiting| w.reason.as_deref().is_some_and(|r| !VAGUE.contains(&r));
+        if let Some(w) = waits.clone().find(said) {
+            return Some(words(w.reason.as_deref(), w.message.as_deref()));
+        }
+        let mut conditions = self.status.conditions.iter();
+        let unscheduled = conditions.find(|c| c.is("PodScheduled", "False"));
+        unscheduled.map(Condition::words)
+    }
+
+    fn waiting(&self) -> Option<String> {
+        let waiting = self.agent()?.state.waiting.as_ref()?;
+        Some(words(waiting.reason.as_deref(), waiting.message.as_deref()))
+    }
+
+    /// Exit code and reason of a pod of a Job that failed.
+    fn failure(&self, end: &Condition) -> (Option<i32>, Option<String>) {
+        let status = &self.status;
+        let evicted = status.reason.as_deref().map(|reason| {
+            let why = words(Some(reason), status.message.as_deref());
+            why.replace('\n', " ")
+        });
+        let Some(agent) = self.agent_terminated() else {
+            let init = status.init_container_statuses.iter().find_map(|c| {
+                let t = c.state.terminated.as_ref().filter(|t| t.exit_code != 0)?;
+                let code = explain(Some(t.exit_code));
+                let last = t.message.as_deref().map(last_line).unwrap_or_default();
+                let last = if last.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {last}")
+                };
+                Some(format!(
+                    "its init container {} failed, {code}{last}",
+                    c.name
+                ))
+            });
+            let why = init.or(evicted).unwrap_or_else(|| end.words());
+            return (None, Some(why));
+        };
+        let (code, why) = agent.failure(|| self.memory_limit());
+        let why = match why.or(evicted) {
+            // Nothing the agent did.
+            None if code == 0 => {
+                let mut others = status.container_statuses.iter();
+                let other = others.find_map(|c| {
+                    let t = c.state.terminated.as_ref().filter(|t| t.exit_code != 0)?;
+                    Some(format!(
+                        "its container {} failed, {}",
+                        c.name,
+                        explain(Some(t.exit_code))
+                    ))
+                });
+                Some(other.unwrap_or_else(|| end.words()))
+            }
+            why => why,
+        };
+        (Some(code), why)
+    }
+
+    fn memory_limit(&self) -> Option<&str> {
+        let agent = self.spec.containers.iter().find(|c| c.name == AGENT)?;
+        agent.resources.limits.memory.as_deref()
+    }
+}
+
+impl Terminated {
+    /// Kubernetes writes "never" as the year 1970.
+    fn started(&self) -> Option<Stamp> {
+        stamp(&self.started_at).filter(|at| at.0 > 0)
+    }
+
+    /// The exit code as every runtime gives it, and why, where the code does
+    /// not say it.
+    fn failure<'a>(&self, limit: impl FnOnce() -> Option<&'a str>) -> (i32, Option<String>) {
+        let code = self.exit_code;
+        let message = self.message.as_deref().unwrap_or("").trim();
+        match self.reason.as_deref() {
+            Some("OOMKilled") => {
+                let limit = limit().map(|limit| format!(" (limit {limit})"));
+                let limit = limit.unwrap_or_default();
+                let why = match code {
+                    137 => format!("out of memory{limit}"),
+                    _ => format!(
+                        "{} after a process ran out of memory{limit}",
+                        explain(Some(code))
+                    ),
+                };
+                (code, Some(why))
+            }
+            Some("StartError" | "ContainerCannotRun" | "RunContainerError") => {
+                // The codes of a shell, as docker has them too.
+                let code = if ["no such file", "not found"]
+                    .iter()
+                    .any(|w| message.contains(w))
+                {
+                    127
+                } else if message.contains("permission denied") {
+                    126
+                } else {
+                    code
+                };
+                let why = format!(
+                    "it could not be started, {}: {message}",
+                    explain(Some(code))
+                );
+                (code, Some(why))
+            }
+            None | Some("" | "Error" | "Completed") => (code, None),
+            Some(reason) => {
+                let why = words(Some(reason), Some(message));
+                (code, Some(format!("{}: {why}", explain(Some(code)))))
+            }
+        }
+    }
+}
+
+impl Event {
+    /// Whether it says why something does not start.
+    fn tells(&self) -> bool {
+        self.reason
+            .as_deref()
+            .is_some_and(|r| r.starts_with("Failed"))
+    }
+
+    fn at(&self) -> Option<Stamp> {
+        stamp(&self.last_timestamp).or(stamp(&self.event_time))
+    }
+}
+
+/// Whether a run waits and only events could say what for.
+#[must_use]
+pub fn is_vague(state: &State) -> bool {
+    match state {
+        State::Pending {
+            why,
+            suspended: false,
+            ..
+        } => why.as_deref().is_none_or(|why| VAGUE.contains(&why)),
+        State::Pending { .. }
+        | State::Running { .. }
+        | State::Ended { .. }
+        | State::Unborn
+        | State::Told => false,
+    }
+}
+
+fn stamp(text: &Option<String>) -> Option<Stamp> {
+    text.as_deref()?.parse().ok()
+}
+
+fn words(reason: Option<&str>, message: Option<&str>) -> String {
+    let parts = [reason, message].into_iter().flatten().map(str::trim);
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.join(": ")
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or("").trim()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,533 @@
+//! Tickets of Jira, Cloud or Data Center.
+//!
+//! Polls, looks tickets up, and writes to them what became of their runs: a
+//! comment, a label, a status. The ticket alone remembers; nothing of it is
+//! kept here but what the last poll showed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use log::{debug, error, warn};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    Begun, Trouble,
+    blockers::{self, Blocker},
+};
+use crate::{
+    clock,
+    core::{End, Hold, Item, Outcome, Stamp, Standing},
+    http::{Answer, Method},
+    report,
+};
+use client::{Call, Client};
+use issue::{FIELDS, Keep, Reading, Rules, Ticket, Wish};
+use site::{Deployment, Site};
+use transition::{Choice, Goal, Move, Transition};
+
+pub mod adf;
+mod answer;
+pub mod client;
+mod comments;
+pub mod issue;
+mod markdown;
+pub mod query;
+pub mod repository;
+mod search;
+pub mod site;
+pub mod transition;
+pub mod wiki;
+
+/// How long a ticket has to be gone before its report is given up.
+const GONE: Duration = Duration::from_secs(3600);
+/// Tickets that are looked up with one call.
+const BATCH: usize = 50;
+
+/// What the command line says about Jira, beside how it is reached.
+#[derive(Debug)]
+pub struct Settings {
+    /// How tickets are read.
+    pub rules: Rules,
+    /// The query of a poll.
+    pub jql: String,
+    /// Where a ticket goes when its agent starts.
+    pub start: Move,
+    /// Where it goes when its agent succeeded.
+    pub done: Move,
+    /// Where it goes when its agents failed.
+    pub failed: Move,
+    /// The program makes one pass and forgets everything.
+    pub forgets: bool,
+}
+
+/// The tickets of one Jira.
+pub struct Jira {
+    client: Client,
+    settings: Settings,
+    /// What a page may hold: less after one that was too large.
+    page: Mutex<usize>,
+    /// Since when tickets are gone that something is to be told, by id.
+    gone: Mutex<BTreeMap<String, Stamp>>,
+    /// What has been said of single tickets and of polls.
+    said: Mutex<BTreeSet<String>>,
+}
+
+impl Jira {
+    /// The tickets that `settings` ask for; nothing is asked yet.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings) -> Jira {
+        Jira {
+            client,
+            settings,
+            page: Mutex::new(search::PAGE),
+            gone: Mutex::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// The tickets that ask for an agent, in the order of the query, without
+    /// their descriptions.
+    ///
+    /// # Errors
+    /// If Jira cannot be read to the end, or refuses the credentials: an
+    /// answer to nobody in particular is never an empty one.
+    pub fn wanted(&self) -> Result<Vec<Item>, Trouble> {
+        let site = self.client.site()?;
+        let reading = reading(&site);
+        let rules = &self.settings.rules;
+        let mut tickets: Vec<Ticket> = Vec::new();
+        let mut notes = BTreeSet::new();
+        let mut page = *super::lock(&self.page);
+        let search = search::Search {
+            client: &self.client,
+            deployment: site.deployment,
+            jql: &self.settings.jql,
+        };
+        let walked = search.walk(&mut page, |raw| {
+            match issue::read(raw, rules, &reading, Keep::Outline) {
+                Ok(ticket) if ticket.wish(rules) == Wish::Wanted => tickets.push(ticket),
+                Ok(_) => {}
+                Err(why) => {
+                    notes.insert(format!("jira shows {why}, which is left out"));
+                }
+            }
+        });
+        *super::lock(&self.page) = page;
+        notes.extend(walked?);
+        self.say("poll", notes);
+        Ok(items(tickets))
+    }
+
+    /// What has become of these tickets.
+    ///
+    /// # Errors
+    /// If Jira cannot be asked.
+    pub fn look_up(&self, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+        let site = self.client.site()?;
+        let mut standings = BTreeMap::new();
+        for batch in ids.chunks(BATCH) {
+            for ticket in self.read_batch(&site, batch)? {
+                let id = ticket.item.source_id.clone();
+                standings.insert(id, self.standing(ticket));
+            }
+        }
+        // What a batch does not show may be there all the same: its index lags.
+        for id in ids {
+            if !standings.contains_key(*id) {
+                let standing = match self.read(&site, id, Keep::Outline)? {
+                    Some(ticket) => self.standing(ticket),
+                    None => Standing::Gone,
+                };
+                standings.insert((*id).to_owned(), standing);
+            }
+        }
+        Ok(standings)
+    }
+
+    /// These tickets as they are now, whole. One that cannot be read is left
+    /// out, and the others go on.
+    ///
+    /// # Errors
+    /// As of [`Jira::look_up`].
+    pub fn fresh(&self, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+        let site = self.client.site()?;
+        let mut standings = BTreeMap::new();
+        for id in ids {
+            let ticket = match self.read(&site, id, Keep::Whole) {
+                Ok(ticket) => ticket,
+                Err(Trouble::Item(why)) => {
+                    self.say(id, BTreeSet::from([why]));
+                    continue;
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            self.say(id, BTreeSet::new());
+            let Some(mut ticket) = ticket else {
+                debug!("the ticket of id {id} is listed and not there any more");
+                continue;
+            };
+            if ticket.wish(&self.settings.rules) == Wish::Wanted {
+                let comments = self.comments_for_agent(&site, id)?;
+                ticket
+                    .item
+                    .facts
+                    .push(("RECAC_ITEM_COMMENTS".to_owned(), comments));
+                hold(&mut ticket);
+            }
+            standings.insert((*id).to_owned(), self.standing(ticket));
+        }
+        Ok(standings)
+    }
+
+    /// Whether tickets are moved when their agents start.
+    #[must_use]
+    pub fn hears_of_starts(&self) -> bool {
+        self.settings.start != Move::None
+    }
+
+    /// Moves a ticket to where one goes whose agent starts.
+    ///
+    /// # Errors
+    /// [`Trouble::Item`] if that is refused; anything else may be tried again.
+    pub fn started(&self, id: &str, begun: Begun) -> Result<(), Trouble> {
+        let site = self.client.site()?;
+        let ticket = self.read(&site, id, Keep::Outline)?;
+        let ticket = ticket.ok_or_else(|| Trouble::Item("the ticket is gone".to_owned()))?;
+        let to_do = ticket.category == "new";
+        let moved = match &self.settings.start {
+            Move::None => return Ok(()),
+            // A run that was found may be old, and its ticket moved on.
+            Move::Auto if !to_do => return Ok(()),
+            Move::To(_) if begun == Begun::Before && !to_do => return Ok(()),
+            Move::Auto => self.transit(&ticket, Goal::Category("indeterminate"), true)?,
+            Move::To(name) => self.transit(&ticket, Goal::Name(name), true)?,
+        };
+        moved.map_err(Trouble::Item)
+    }
+
+    /// Tells a ticket how it ended: a comment, then a label, then a status.
+    /// What was told before is not told again.
+    ///
+    /// # Errors
+    /// If any of it could not be told for certain.
+    pub fn report(&self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+        let id = &outcome.source_id;
+        let site = self.client.site()?;
+        let Some(ticket) = self.read(&site, id, Keep::Outline)? else {
+            return self.report_to_nobody(outcome, tail);
+        };
+        super::lock(&self.gone).remove(id);
+        let labels = &self.settings.rules.labels;
+        let label = match outcome.end {
+            End::Succeeded => Some(&labels.done),
+            // Reopened, or labelled again, it is wanted again.
+            End::Failed if ticket.closed => None,
+            End::Failed => Some(&labels.failed),
+            End::Stopped => None,
+        };
+        let comment = report::Comment::of(outcome, tail, label.map(String::as_str));
+        if !self.is_told(&site, id, &comment.marker)? {
+            let body = match site.deployment {
+                Deployment::Cloud => json!({"body": comment.to_adf()}),
+                Deployment::DataCenter => json!({"body": comment.to_wiki()}),
+            };
+            let path = format!("/issue/{id}/comment");
+            let answer = self
+                .client
+                .call(&Call::with(Method::Post, &path, &body).about(id))?;
+            self.expect(&answer, &[201, 200], "the comment")?;
+        }
+        let Some(label) = label else { return Ok(()) };
+        if !query::has(&ticket.labels, label) {
+            let body = json!({"update": {"labels": [{"add": label}]}});
+            let path = format!("/issue/{id}");
+            let answer = self
+                .client
+                .call(&Call::with(Method::Put, &path, &body).about(id))?;
+            self.expect(&answer, &[204, 200], &format!("the label {label}"))?;
+        }
+        let success = outcome.end == End::Succeeded;
+        let to = match success {
+            true => &self.settings.done,
+            false => &self.settings.failed,
+        };
+        let goal = match to {
+            Move::None => return Ok(()),
+            Move::Auto => Goal::Category("done"),
+            Move::To(name) => Goal::Name(name),
+        };
+        if let Err(why) = self.transit(&ticket, goal, success)? {
+            warn!(ticket_id = outcome.item_id; "its status is not changed: {why}");
+        }
+        Ok(())
+    }
+
+    /// A report whose ticket is not there: kept for an hour, for it may be
+    /// hidden and no more; then the log is all there is left to tell.
+    fn report_to_nobody(&self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+        let now = clock::now();
+        let since = match self.settings.forgets {
+            true => outcome.finished,
+            false => *super::lock(&self.gone)
+                .entry(outcome.source_id.clone())
+                .or_insert(now),
+        };
+        if now.since(since) < GONE {
+            let why = "the ticket is gone or not visible (status 404)".to_owned();
+            return Err(Trouble::Later(why, None));
+        }
+        super::lock(&self.gone).remove(&outcome.source_id);
+        error!(ticket_id = outcome.item_id;
+            "the ticket is gone, so this is told here and nowhere else: {}",
+            report::line(outcome, tail));
+        Ok(())
+    }
+
+    fn standing(&self, ticket: Ticket) -> Standing {
+        match ticket.wish(&self.settings.rules) {
+            Wish::Wanted => Standing::Wanted(Box::new(ticket.item)),
+            Wish::Withdrawn(why) => Standing::Withdrawn(why),
+            Wish::Told => Standing::Gone,
+        }
+    }
+
+    /// One ticket as it is now; `None` if it is not there, or nobody may see
+    /// it.
+    fn read(&self, site: &Site, id: &str, keep: Keep) -> Result<Option<Ticket>, Trouble> {
+        if !issue::is_id(id) {
+            return Ok(None);
+        }
+        let path = format!("/issue/{id}?fields={}", FIELDS.join(","));
+        let answer = self.client.call(&Call::get(&path).about(id))?;
+        match answer.status {
+            200 => {}
+            404 | 410 => {
+                self.client.was_let_in(&answer)?;
+                return Ok(None);
+            }
+            _ => return Err(self.of_item(&answer, id)),
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let ticket = issue::read(&text, &self.settings.rules, &reading(site), keep);
+        ticket.map(Some).map_err(Trouble::Item)
+    }
+
+    /// Those of these tickets that Jira shows together.
+    fn read_batch(&self, site: &Site, ids: &[&str]) -> Result<Vec<Ticket>, Trouble> {
+        let ids: Vec<&str> = ids.iter().copied().filter(|id| issue::is_id(id)).collect();
+        if ids.len() < 2 {
+            return Ok(vec![]);
+        }
+        let (path, body) = match site.deployment {
+            Deployment::Cloud => {
+                let body = json!({"issueIdsOrKeys": ids, "fields": FIELDS});
+                ("/issue/bulkfetch", body)
+            }
+            Deployment::DataCenter => {
+                let jql = format!("id in ({})", ids.join(", "));
+                // One that is gone must not spoil the others.
+                let body = json!({"jql": jql, "fields": FIELDS, "maxResults": ids.len(),
+                    "startAt": 0, "validateQuery": false});
+                ("/search", body)
+            }
+        };
+        let answer = self.client.call(&Call::with(Method::Post, path, &body))?;
+        if answer.status != 200 {
+            // Each of them is then read by itself.
+            return Ok(vec![]);
+        }
+        self.client.was_let_in(&answer)?;
+        let page: search::Page<'_> = match serde_json::from_slice(&answer.body) {
+            Ok(page) => page,
+            Err(_) => return Ok(vec![]),
+        };
+        let (rules, reading) = (&self.settings.rules, reading(site));
+        let read = |raw: &&RawValue| issue::read(raw.get(), rules, &reading, Keep::Outline).ok();
+        let tickets = page.issues.iter().filter_map(read);
+        Ok(tickets
+            .filter(|t| ids.contains(&t.item.source_id.as_str()))
+            .collect())
+    }
+
+    fn comments_for_agent(&self, site: &Site, id: &str) -> Result<String, Trouble> {
+        let path = format!(
+            "/issue/{id}/comment?orderBy=-created&maxResults={}",
+            comments::SHOWN
+        );
+        let answer = self.client.call(&Call::get(&path).about(id))?;
+        match answer.status {
+            200 => Ok(comments::markdown(&answer.body, site.deployment)),
+            // The agent can work without.
+            _ => {
+                debug!(
+                    "the comments of the ticket of id {id}: {}",
+                    answer::words(&answer)
+                );
+                Ok(String::new())
+            }
+        }
+    }
+
+    /// Whether one of the newest comments carries this marker.
+    fn is_told(&self, site: &Site, id: &str, marker: &str) -> Result<bool, Trouble> {
+        let page = |from: usize| {
+            let path =
+                format!("/issue/{id}/comment?startAt={from}&maxResults=100&orderBy=-created");
+            let answer = self.client.call(&Call::get(&path).about(id))?;
+            self.expect(&answer, &[200], "its comments")?;
+            comments::marked(&answer.body, marker)
+                .map_err(|why| Trouble::Later(format!("jira: its comments: {why}"), None))
+        };
+        let first = page(0)?;
+        if first.found || first.newest_first || site.deployment == Deployment::Cloud {
+            return Ok(first.found);
+        }
+        // An order that the server does not know: the newest are the last.
+        Ok(page(first.total.saturating_sub(100))?.found)
+    }
+
+    /// Moves a ticket, unless it is there. What is refused for good is the
+    /// inner error.
+    fn transit(
+        &self,
+        ticket: &Ticket,
+        goal: Goal<'_>,
+        success: bool,
+    ) -> Result<Result<(), String>, Trouble> {
+        let id = &ticket.item.source_id;
+        let there = match goal {
+            Goal::Name(name) => name.to_lowercase() == ticket.status.to_lowercase(),
+            Goal::Category(key) => ticket.category == key,
+        };
+        if there {
+            return Ok(Ok(()));
+        }
+        let path = format!("/issue/{id}/transitions?expand=transitions.fields");
+        let answer = self.client.call(&Call::get(&path).about(id))?;
+        self.expect(&answer, &[200], "its transitions")?;
+        #[derive(Deserialize)]
+        struct Offered {
+            #[serde(default)]
+            transitions: Vec<Value>,
+        }
+        let offered: Offered = match serde_json::from_slice(&answer.body) {
+            Ok(offered) => offered,
+            Err(_) => return Ok(Err("its transitions cannot be read".to_owned())),
+        };
+        let offered = offered.transitions.into_iter();
+        let offered: Vec<Transition> = offered
+            .filter_map(|one| serde_json::from_value(one).ok())
+            .collect();
+        let choice = match transition::choose(&offered, goal, success) {
+            Ok(choice) => choice,
+            Err(why) => return Ok(Err(why)),
+        };
+        let answer = self.make(id, &choice, true)?;
+        // A screen may list a field that it does not take.
+        let answer = match answer.status {
+            400 if !choice.fields.is_empty() => self.make(id, &choice, false)?,
+            _ => answer,
+        };
+        match answer.status {
+            200 | 204 => Ok(Ok(())),
+            // 500 is what Data Center says to a transition that is gone.
+            400 | 403 | 404 | 413 | 422 | 500 => Ok(Err(answer::words(&answer))),
+            _ => Err(self.client.later(&answer, "a transition")),
+        }
+    }
+
+    fn make(&self, id: &str, choice: &Choice, with_fields: bool) -> Result<Answer, Trouble> {
+        let body = choice.body(with_fields);
+        let path = format!("/issue/{id}/transitions");
+        Ok(self
+            .client
+            .call(&Call::with(Method::Post, &path, &body).about(id))?)
+    }
+
+    fn expect(&self, answer: &Answer, good: &[u16], what: &str) -> Result<(), Trouble> {
+        match good.contains(&answer.status) {
+            true => Ok(()),
+            false => Err(self.client.later(answer, what)),
+        }
+    }
+
+    /// An answer about one ticket that is none.
+    fn of_item(&self, answer: &Answer, id: &str) -> Trouble {
+        match self.client.later(answer, &format!("the ticket of id {id}")) {
+            Trouble::Later(why, None) => Trouble::Item(why),
+            trouble @ (Trouble::Later(..)
+            | Trouble::Item(_)
+            | Trouble::Everything(_)
+            | Trouble::Refused(_)) => trouble,
+        }
+    }
+
+    /// Logs what is new of a subject.
+    fn say(&self, subject: &str, notes: BTreeSet<String>) {
+        let mut said = super::lock(&self.said);
+        let key = |note: &str| format!("{subject}\0{note}");
+        let keys: BTreeSet<String> = notes.iter().map(|note| key(note)).collect();
+        let prefix = key("");
+        said.retain(|k| !k.starts_with(&prefix) || keys.contains(k));
+        for note in notes {
+            if said.insert(key(&note)) {
+                warn!("{note}");
+            }
+        }
+    }
+}
+
+fn reading(site: &Site) -> Reading {
+    Reading {
+        deployment: site.deployment,
+        browse: site.browse.clone(),
+    }
+}
+
+/// Those that can start, and why the others cannot yet.
+fn items(tickets: Vec<Ticket>) -> Vec<Item> {
+    let places: BTreeMap<&str, usize> = tickets
+        .iter()
+        .enumerate()
+        .map(|(place, ticket)| (ticket.item.source_id.as_str(), place))
+        .collect();
+    let keys: BTreeMap<&str, &str> = tickets
+        .iter()
+        .flat_map(|ticket| &ticket.blockers)
+        .map(|(id, key)| (key.as_str(), id.as_str()))
+        .collect();
+    let by: Vec<Vec<String>> = tickets
+        .iter()
+        .map(|ticket| ticket.blockers.iter().map(|(_, key)| key.clone()).collect())
+        .collect();
+    let wanted: Vec<(&str, &[String])> = tickets
+        .iter()
+        .zip(&by)
+        .map(|(ticket, by)| (ticket.item.id.as_str(), by.as_slice()))
+        .collect();
+    let holds = blockers::holds(&wanted, |key| {
+        let place = keys.get(key).and_then(|id| places.get(id));
+        place.map_or(Blocker::Elsewhere, |place| Blocker::Open(*place))
+    });
+    tickets
+        .into_iter()
+        .zip(holds)
+        .map(|(ticket, hold)| {
+            let mut item = ticket.item;
+            item.hold = item.hold.or(hold);
+            item
+        })
+        .collect()
+}
+
+/// The hold of a ticket that is looked at by itself.
+fn hold(ticket: &mut Ticket) {
+    if ticket.item.hold.is_none() && !ticket.blockers.is_empty() {
+        let keys = ticket.blockers.iter().map(|(_, key)| key.clone());
+        ticket.item.hold = Some(Hold::Blocked(keys.collect()));
+    }
+}

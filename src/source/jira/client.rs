@@ -1,0 +1,572 @@
+//! Calls to Jira: where it is, who asks, and when it wants to be left alone.
+//!
+//! Sends no token anywhere but to the URL that was given and, for a site of
+//! Atlassian's cloud, to Atlassian's gateway. Never tries a call twice: what
+//! failed is tried again when the next tick asks for it, and until a pause is
+//! over every call fails at once.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use log::info;
+use serde_json::Value;
+
+use super::{
+    answer,
+    site::{self, Deployment, Identity, Refusal, ServerInfo, Site},
+};
+use crate::{
+    clock,
+    core::Stamp,
+    http::{self, Answer, DEADLINE, Failed, Method, Request},
+    source::Trouble,
+};
+
+/// Bytes of one answer. A page that is larger is asked for in smaller pieces.
+const LARGEST: usize = 16 << 20;
+/// The first wait after refused credentials, doubled up to [`LONGEST_WAIT`]: an
+/// account that fails to log in too often is locked.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// How long nothing is asked after a call that broke off, so that what one
+/// tick has to say does not wait for a deadline each.
+const BREATH: Duration = Duration::from_secs(3);
+
+/// Where Jira is and who asks.
+pub struct Access {
+    /// `--jira-url`, without a slash at its end.
+    pub url: String,
+    /// `--jira-username`: with it Basic, without it Bearer.
+    pub username: Option<String>,
+    /// The token.
+    pub token: Token,
+    /// `--jira-deployment`.
+    pub deployment: Option<Deployment>,
+}
+
+/// Where the token comes from.
+pub enum Token {
+    /// From this variable, with this value.
+    Value(String, String),
+    /// From a file, read again at each use.
+    File(PathBuf),
+}
+
+impl Token {
+    fn name(&self) -> String {
+        match self {
+            Token::Value(name, _) => name.clone(),
+            Token::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Has a value taken out of all that is written, by the name of its secret.
+pub type Hide = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+/// A client for one Jira.
+pub struct Client {
+    access: Access,
+    http: http::Client,
+    hide: Hide,
+    /// The Jira that was found; whoever looks for it holds this meanwhile.
+    site: Mutex<Option<Arc<Site>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The token that was used last.
+    token: String,
+    /// Whether it was ever accepted.
+    worked: bool,
+    refused: Option<Refused>,
+    /// Until then nothing is asked, and why.
+    pause: Option<(Stamp, String)>,
+    /// The same for single issues.
+    issues: BTreeMap<String, Stamp>,
+    /// What was said of the site, so that it is said once.
+    greeted: String,
+}
+
+struct Refused {
+    why: String,
+    until: Stamp,
+    times: u32,
+}
+
+/// A request of the REST API.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// What is asked.
+    pub method: Method,
+    /// Behind `/rest/api/N`, with its query.
+    pub path: &'a str,
+    /// Its content.
+    pub body: Option<&'a Value>,
+    /// The id of the issue that it is about, if it is about one.
+    pub issue: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// A question.
+    #[must_use]
+    pub fn get(path: &'a str) -> Call<'a> {
+        Call {
+            method: Method::Get,
+            path,
+            body: None,
+            issue: None,
+        }
+    }
+
+    /// Something with a content.
+    #[must_use]
+    pub fn with(method: Method, path: &'a str, body: &'a Value) -> Call<'a> {
+        Call {
+            method,
+            path,
+            body: Some(body),
+            issue: None,
+        }
+    }
+
+    /// The same, about this issue.
+    #[must_use]
+    pub fn about(mut self, issue: &'a str) -> Call<'a> {
+        self.issue = Some(issue);
+        self
+    }
+}
+
+/// Why a call has no answer that can be looked at.
+pub enum NoAnswer {
+    /// It is larger than what is read.
+    TooLarge,
+    /// Anything else.
+    Trouble(Trouble),
+}
+
+impl From<NoAnswer> for Trouble {
+    fn from(no: NoAnswer) -> Trouble {
+        match no {
+            NoAnswer::TooLarge => Trouble::Later("jira: the answer is too large".into(), None),
+            NoAnswer::Trouble(trouble) => trouble,
+        }
+    }
+}
+
+impl From<Trouble> for NoAnswer {
+    fn from(trouble: Trouble) -> NoAnswer {
+        NoAnswer::Trouble(trouble)
+    }
+}
+
+impl Client {
+    /// A client; nothing is asked yet. `hide` hears of every token.
+    #[must_use]
+    pub fn new(access: Access, http: http::Client, hide: Hide) -> Client {
+        Client {
+            access,
+            http,
+            hide,
+            site: Mutex::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The Jira, found and let in to.
+    ///
+    /// # Errors
+    /// If it is not there, or refuses the credentials.
+    pub fn site(&self) -> Result<Arc<Site>, Trouble> {
+        let token = self.token()?;
+        self.may_ask(None)?;
+        self.find(&token)
+    }
+
+    /// Asks, and gives whatever answer is one to this call: any status but
+    /// those that concern every call.
+    ///
+    /// # Errors
+    /// If Jira cannot be asked now, does not answer, refuses the credentials
+    /// or wants to be left alone.
+    pub fn call(&self, call: &Call<'_>) -> Result<Answer, NoAnswer> {
+        let token = self.token()?;
+        self.may_ask(call.issue)?;
+        let site = self.find(&token)?;
+        let version = site.deployment.version();
+        let url = format!("{}/rest/api/{version}{}", site.base, call.path);
+        let answer = self.send(call.method, &url, Some(&token), call.body)?;
+        self.heed(&answer, call.issue)?;
+        let anonymous = site::identity(&answer) == Identity::Anonymous;
+        if answer.status == 401 || site::wants_captcha(&answer) || anonymous {
+            return Err(self.refuse(&answer, Some(&site)).into());
+        }
+        Ok(answer)
+    }
+
+    /// Sees to it that an answer was one to us: Jira answers nobody in
+    /// particular with nothing.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn was_let_in(&self, answer: &Answer) -> Result<(), Trouble> {
+        match site::identity(answer) {
+            Identity::Known => Ok(()),
+            // Gateways and proxies may drop the header: then it is asked.
+            Identity::Unsaid | Identity::Anonymous => self.prove(),
+        }
+    }
+
+    /// Asks Jira who we are.
+    ///
+    /// # Errors
+    /// If it does not know.
+    pub fn prove(&self) -> Result<(), Trouble> {
+        let answer = self.call(&Call::get("/myself"))?;
+        match answer.status {
+            200 => Ok(()),
+            403 => Err(self.refused_by(&answer)),
+            _ => Err(self.later(&answer, "who asks")),
+        }
+    }
+
+    /// An answer that refuses the credentials although its status alone would
+    /// not say so: nothing is asked for a while.
+    #[must_use]
+    pub fn refused_by(&self, answer: &Answer) -> Trouble {
+        let site = lock(&self.site).clone();
+        self.refuse(answer, site.as_deref())
+    }
+
+    /// An answer that is of no use now, to the question named `what`.
+    #[must_use]
+    pub fn later(&self, answer: &Answer, what: &str) -> Trouble {
+        if let Some(trouble) = self.redirected(answer) {
+            return trouble;
+        }
+        Trouble::Later(
+            format!("jira answers {what} with {}", answer::words(answer)),
+            None,
+        )
+    }
+
+    /// The token as it is now.
+    fn token(&self) -> Result<String, Trouble> {
+        let name = self.access.token.name();
+        let text = match &self.access.token {
+            Token::Value(_, value) => value.clone(),
+            Token::File(path) => std::fs::read_to_string(path)
+                .map_err(|e| Trouble::Everything(format!("--jira-token-file: {name}: {e}")))?,
+        };
+        let token = text.trim();
+        let plain = |b: u8| b.is_ascii_graphic() || (b == b' ' && self.access.username.is_some());
+        if token.is_empty() || !token.bytes().all(plain) {
+            let why = "it holds no token, which is one line of plain characters";
+            return Err(Trouble::Everything(format!("{name}: {why}")));
+        }
+        let mut state = lock(&self.state);
+        if state.token != token {
+            (self.hide)("JIRA_API_TOKEN", token);
+            (self.hide)("JIRA_API_TOKEN", &self.credentials(token));
+            if !state.token.is_empty() {
+                info!("jira: another token in {name}");
+            }
+            state.token = token.to_owned();
+            state.worked = false;
+            state.refused = None;
+            drop(state);
+            *lock(&self.site) = None;
+        }
+        Ok(token.to_owned())
+    }
+
+    /// What stands behind `Basic` or `Bearer`.
+    fn credentials(&self, token: &str) -> String {
+        match &self.access.username {
+            Some(username) => BASE64_STANDARD.encode(format!("{username}:{token}")),
+            None => token.to_owned(),
+        }
+    }
+
+    /// Whether Jira may be asked now.
+    fn may_ask(&self, issue: Option<&str>) -> Result<(), Trouble> {
+        let now = clock::now();
+        let mut state = lock(&self.state);
+        if let Some(refused) = state.refused.as_ref().filter(|refused| now < refused.until) {
+            return Err(Trouble::Refused(refused.why.clone()));
+        }
+        if let Some((until, why)) = &state.pause
+            && now < *until
+        {
+            return Err(Trouble::Later(why.clone(), Some(until.since(now))));
+        }
+        state.pause = None;
+        state.issues.retain(|_, until| now < *until);
+        match issue.and_then(|id| state.issues.get(id)) {
+            None => Ok(()),
+            Some(until) => {
+                let why = "jira wants this ticket left alone for a while (status 429)";
+                Err(Trouble::Later(why.into(), Some(until.since(now))))
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Answer, NoAnswer> {
+        let kind = match self.access.username {
+            Some(_) => "Basic",
+            None => "Bearer",
+        };
+        let authorization = token.map(|token| format!("{kind} {}", self.credentials(token)));
+        let mut headers = vec![("accept", "application/json")];
+        headers.extend(
+            authorization
+                .iter()
+                .map(|value| ("authorization", value.as_str())),
+        );
+        let content = body.map(Value::to_string);
+        let answer = self.http.send(&Request {
+            method,
+            url,
+            headers: &headers,
+            body: content
+                .as_ref()
+                .map(|text| ("application/json", text.as_bytes())),
+            deadline: DEADLINE,
+            largest: LARGEST,
+        });
+        answer.map_err(|failed| match failed {
+            Failed::TooLarge => NoAnswer::TooLarge,
+            Failed::Broken(why) => {
+                let why = format!("jira at {}: {why}", origin(url));
+                let until = clock::now().plus(BREATH);
+                lock(&self.state).pause = Some((until, why.clone()));
+                Trouble::Later(why, None).into()
+            }
+        })
+    }
+
+    /// Takes in that Jira wants to be left alone.
+    fn heed(&self, answer: &Answer, issue: Option<&str>) -> Result<(), Trouble> {
+        let now = clock::now();
+        let Some(pause) = answer::pause(answer, now) else {
+            return Ok(());
+        };
+        let mut state = lock(&self.state);
+        let until = now.plus(pause);
+        if let Some(issue) = issue.filter(|_| answer::is_per_issue(answer)) {
+            state.issues.insert(issue.to_owned(), until);
+        } else {
+            let why = format!("jira wants to be left alone (status {})", answer.status);
+            state.pause = Some((until, why));
+        }
+        let why = format!("jira wants to be left alone (status {})", answer.status);
+        Err(Trouble::Later(why, Some(pause)))
+    }
+
+    /// Takes in that the credentials are refused.
+    fn refuse(&self, answer: &Answer, site: Option<&Site>) -> Trouble {
+        let gateway = site.is_some_and(|site| site.base != self.access.url);
+        let from = self.access.token.name();
+        let mut state = lock(&self.state);
+        let why = Refusal {
+            status: answer.status,
+            captcha: site::wants_captcha(answer),
+            worked: state.worked,
+            username: self.access.username.as_deref(),
+            deployment: site.map(|site| site.deployment).or(self.access.deployment),
+            gateway,
+            token_from: &from,
+        }
+        .words();
+        let times = state.refused.as_ref().map_or(0, |refused| refused.times);
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << times.min(4))
+            .min(LONGEST_WAIT);
+        state.refused = Some(Refused {
+            why: why.clone(),
+            until: clock::now().plus(wait),
+            times: times.saturating_add(1),
+        });
+        drop(state);
+        // They are proven anew before anything else is asked.
+        *lock(&self.site) = None;
+        Trouble::Refused(why)
+    }
+
+    /// The Jira for this token: found once, and then remembered.
+    fn find(&self, token: &str) -> Result<Arc<Site>, Trouble> {
+        let mut known = lock(&self.site);
+        if let Some(site) = &*known {
+            return Ok(Arc::clone(site));
+        }
+        let url = &self.access.url;
+        let found = match self.enter(url, token)? {
+            Ok(site) => Ok(site),
+            Err((refusing, seen)) => match self.gateway(&refusing)? {
+                Some(gateway) => self.enter(&gateway, token)?,
+                None => Err((refusing, seen)),
+            },
+        };
+        let site = match found {
+            Ok(site) => Arc::new(site),
+            Err((refusing, seen)) => {
+                drop(known);
+                return Err(self.refuse(&refusing, Some(&seen)));
+            }
+        };
+        *known = Some(Arc::clone(&site));
+        let mut state = lock(&self.state);
+        state.worked = true;
+        state.refused = None;
+        Ok(site)
+    }
+
+    /// Where a token with scopes works, if the site that refuses this one may
+    /// have such tokens.
+    fn gateway(&self, refusing: &Answer) -> Result<Option<String>, Trouble> {
+        let url = &self.access.url;
+        let bearer = self.access.username.is_none();
+        let may_be = refusing.status == 401 || (refusing.status == 403 && bearer);
+        if !may_be || site::wants_captcha(refusing) || !site::is_atlassian(url) {
+            return Ok(None);
+        }
+        let info = format!("{}/_edge/tenant_info", origin(url));
+        let answer = self.send(Method::Get, &info, None, None)?;
+        self.heed(&answer, None)?;
+        Ok(Some(answer.body)
+            .filter(|_| answer.status == 200)
+            .and_then(|body| site::gateway(&body)))
+    }
+
+    /// Looks which kind of Jira this is, and whether it lets us in. If it does
+    /// not: its answer, and what is known of it.
+    fn enter(&self, base: &str, token: &str) -> Result<Result<Site, (Answer, Site)>, Trouble> {
+        let refuses = |answer: &Answer| {
+            matches!(answer.status, 401 | 403)
+                || site::wants_captcha(answer)
+                || site::identity(answer) == Identity::Anonymous
+        };
+        let ask = |path: String| -> Result<Answer, Trouble> {
+            let answer = self.send(Method::Get, &path, Some(token), None)?;
+            self.heed(&answer, None)?;
+            match self.redirected(&answer) {
+                Some(trouble) => Err(trouble),
+                None => Ok(answer),
+            }
+        };
+        let answer = ask(format!("{base}/rest/api/2/serverInfo"))?;
+        let info: Option<ServerInfo> = serde_json::from_slice(&answer.body).ok();
+        let info = info.filter(|_| answer.status == 200);
+        // Cloud tells anybody what it is, unless what is sent is nonsense to it.
+        let cloud = base != self.access.url || site::is_atlassian(base) || answer.status == 403;
+        let guessed = Site {
+            base: base.to_owned(),
+            browse: self.access.url.clone(),
+            deployment: match cloud {
+                true => Deployment::Cloud,
+                false => Deployment::DataCenter,
+            },
+        };
+        let deployment = match (self.access.deployment, &info) {
+            (Some(deployment), _) => deployment,
+            (None, Some(info)) => info.deployment(),
+            (None, None) if matches!(answer.status, 401 | 403) || site::wants_captcha(&answer) => {
+                return Ok(Err((answer, guessed)));
+            }
+            (None, None) if matches!(answer.status, 200 | 404) => {
+                return Err(Trouble::Everything(format!(
+                    "there is no Jira at {base} ({}); --jira-url is what people open in a \
+                     browser, with the path behind the host if there is one",
+                    answer::words(&answer)
+                )));
+            }
+            (None, None) => return Err(self.later(&answer, "serverInfo")),
+        };
+        let browse = info.and_then(|info| info.browse());
+        let site = Site {
+            base: base.to_owned(),
+            browse: browse.unwrap_or_else(|| self.access.url.clone()),
+            deployment,
+        };
+        let answer = ask(format!("{base}/rest/api/{}/myself", deployment.version()))?;
+        if refuses(&answer) {
+            return Ok(Err((answer, site)));
+        }
+        match answer.status {
+            200 => {}
+            404 => {
+                let version = deployment.version();
+                return Err(Trouble::Everything(format!(
+                    "{base} has no REST API {version} (status 404): see --jira-url and \
+                     --jira-deployment"
+                )));
+            }
+            _ => return Err(self.later(&answer, "who asks")),
+        }
+        self.greet(&site, &answer);
+        Ok(Ok(site))
+    }
+
+    fn greet(&self, site: &Site, myself: &Answer) {
+        let myself: Value = serde_json::from_slice(&myself.body).unwrap_or_default();
+        let name = myself
+            .get("displayName")
+            .and_then(Value::as_str)
+            .unwrap_or("?");
+        let kind = match site.deployment {
+            Deployment::Cloud => "Cloud",
+            Deployment::DataCenter => "Data Center",
+        };
+        let through = match site.base == self.access.url {
+            true => "",
+            false => ", through Atlassian's gateway",
+        };
+        let greeting = format!("Jira {kind} at {}{through}, as {name}", self.access.url);
+        let mut state = lock(&self.state);
+        if state.greeted != greeting {
+            info!("{greeting}");
+            state.greeted = greeting;
+        }
+    }
+
+    /// No redirect is followed: it could lead the token anywhere.
+    fn redirected(&self, answer: &Answer) -> Option<Trouble> {
+        if !(300..400).contains(&answer.status) {
+            return None;
+        }
+        let to = answer.header("location").unwrap_or("nowhere");
+        let to = to.split(['?', '#']).next().unwrap_or(to);
+        Some(Trouble::Everything(format!(
+            "jira at {} sends us to {to:?} (status {}), and no token goes there: if that is \
+             right, give it as --jira-url",
+            self.access.url, answer.status
+        )))
+    }
+}
+
+/// Scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let from = url.find("://").map_or(0, |at| at + 3);
+    let end = url
+        .get(from..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(url.len(), |at| from + at);
+    url.get(..end).unwrap_or(url)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,188 @@
+//! Walking through the pages of a search, to its end and never in a circle.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    client::{Call, Client, NoAnswer},
+    issue::FIELDS,
+    site::Deployment,
+};
+use crate::{http::Method, source::Trouble};
+
+/// Tickets that a page is asked for.
+pub const PAGE: usize = 100;
+/// Tickets that one poll looks at: as many as Data Center can page through
+/// (`index.max_result_window`).
+const MOST: usize = 10_000;
+/// Pages in a row that may show nothing new.
+const NOTHING_NEW: usize = 10;
+
+/// A search.
+pub struct Search<'a> {
+    /// Whom to ask.
+    pub client: &'a Client,
+    /// Which of the two ways of paging it has.
+    pub deployment: Deployment,
+    /// What to ask.
+    pub jql: &'a str,
+}
+
+/// A page of either kind; each ticket as its text.
+#[derive(Deserialize)]
+pub struct Page<'a> {
+    /// The tickets.
+    #[serde(borrow)]
+    pub issues: Vec<&'a RawValue>,
+    #[serde(rename = "nextPageToken", default)]
+    next: Option<String>,
+    #[serde(rename = "isLast", default)]
+    is_last: Option<bool>,
+    #[serde(default)]
+    total: Option<usize>,
+}
+
+/// How far the walk has come.
+#[derive(Default)]
+struct Walk {
+    seen: BTreeSet<String>,
+    tokens: BTreeSet<String>,
+    token: Option<String>,
+    /// Tickets passed, those seen twice included.
+    passed: usize,
+    nothing_new: usize,
+}
+
+/// What comes after a page.
+enum Next {
+    Page,
+    End,
+    /// Here, though there may be more; says why.
+    Stop(String),
+}
+
+impl Search<'_> {
+    /// Gives every ticket once, in order. `page` is what a page may hold; it
+    /// shrinks when one is too large. The result is what a person should hear.
+    ///
+    /// # Errors
+    /// If a page cannot be had: what was given so far is then not all.
+    pub fn walk(
+        &self,
+        page: &mut usize,
+        mut each: impl FnMut(&str),
+    ) -> Result<Vec<String>, Trouble> {
+        let mut walk = Walk::default();
+        loop {
+            let answer = match self.ask(&walk, *page) {
+                Ok(answer) => answer,
+                Err(NoAnswer::TooLarge) if *page > 1 => {
+                    *page = (*page / 4).max(1);
+                    let why = "jira: a page of tickets is too large; smaller ones are asked for";
+                    return Err(Trouble::Later(why.to_owned(), None));
+                }
+                Err(no) => return Err(no.into()),
+            };
+            match answer.status {
+                200 => {}
+                403 => return Err(self.client.refused_by(&answer)),
+                400 => {
+                    let later = self.client.later(&answer, "the search");
+                    let query = self.jql;
+                    return Err(Trouble::Everything(format!("{later} (query: {query})")));
+                }
+                404 | 410 => {
+                    let later = self.client.later(&answer, "the search");
+                    let advice = "is it the other kind of Jira? see --jira-deployment";
+                    return Err(Trouble::Everything(format!("{later}; {advice}")));
+                }
+                _ => return Err(self.client.later(&answer, "the search")),
+            }
+            self.client.was_let_in(&answer)?;
+            let page: Page<'_> = serde_json::from_slice(&answer.body)
+                .map_err(|_| Trouble::Later("jira: the search's answer is none".into(), None))?;
+            let before = walk.seen.len();
+            for raw in &page.issues {
+                if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {
+                    each(raw.get());
+                }
+            }
+            let new = walk.seen.len() - before;
+            match walk.next(&page, new, self.deployment) {
+                Next::Page => {}
+                Next::End => return Ok(vec![]),
+                Next::Stop(why) => return Ok(vec![format!("jira: the search {why}")]),
+            }
+        }
+    }
+
+    fn ask(&self, walk: &Walk, page: usize) -> Result<crate::http::Answer, NoAnswer> {
+        let mut body = json!({"jql": self.jql, "maxResults": page, "fields": FIELDS});
+        let path = match self.deployment {
+            Deployment::Cloud => {
+                if let Some(token) = &walk.token {
+                    body["nextPageToken"] = json!(token);
+                }
+                "/search/jql"
+            }
+            Deployment::DataCenter => {
+                body["startAt"] = json!(walk.passed);
+                "/search"
+            }
+        };
+        self.client.call(&Call::with(Method::Post, path, &body))
+    }
+}
+
+impl Walk {
+    /// Never decides by the size of a page: short ones are lawful.
+    fn next(&mut self, page: &Page<'_>, new: usize, deployment: Deployment) -> Next {
+        self.passed += page.issues.len();
+        self.nothing_new = match new {
+            0 => self.nothing_new + 1,
+            _ => 0,
+        };
+        let more = match deployment {
+            Deployment::Cloud => {
+                let token = page.next.clone().filter(|token| !token.is_empty());
+                let token = token.filter(|_| page.is_last != Some(true));
+                let known = token
+                    .as_ref()
+                    .is_some_and(|t| !self.tokens.insert(t.clone()));
+                if known {
+                    return Next::Stop("gives a page twice; what it showed so far is used".into());
+                }
+                self.token = token;
+                self.token.is_some()
+            }
+            Deployment::DataCenter => {
+                !page.issues.is_empty() && page.total.is_none_or(|total| self.passed < total)
+            }
+        };
+        if !more {
+            return Next::End;
+        }
+        if self.seen.len() >= MOST {
+            return Next::Stop(format!(
+                "finds more than {MOST} tickets; only those that come first are looked at"
+            ));
+        }
+        if self.nothing_new >= NOTHING_NEW {
+            return Next::Stop("shows nothing new any more; what it showed so far is used".into());
+        }
+        Next::Page
+    }
+}
+
+/// What tells a ticket from the others; its whole text where it has no id.
+fn id_of(raw: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Id<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let id: Result<Id<'_>, _> = serde_json::from_str(raw.get());
+    id.map_or_else(|_| raw.get().to_owned(), |id| id.id.get().to_owned())
+}

@@ -1,0 +1,170 @@
+//! Credentials that are refused, in all the ways in which that looks like
+//! something else.
+
+use super::*;
+use crate::process::{BEGIN, begun};
+use fake::{Fault, Kind};
+
+/// One pass that has to end with 1 and start nothing; its log.
+#[track_caller]
+fn refused(jira: &Fake, change: impl FnOnce(Orchestrator<'_>) -> Orchestrator<'_>) -> String {
+    let world = World::new("jira_refused");
+    jira.add(wanted("A-1"));
+    let line = change(orchestrator(&world, jira));
+    let out = line.agent(BEGIN).args(["--once"]).run();
+    assert_eq!(out.code, Some(1), "{}", out.stderr);
+    assert_eq!(begun(&world), 0);
+    assert!(!out.stderr.contains(&jira.token()), "{}", out.stderr);
+    out.stderr
+}
+
+fn wrong_token(line: Orchestrator<'_>) -> Orchestrator<'_> {
+    line.env("JIRA_API_TOKEN", "of-another-year")
+}
+
+#[test]
+fn a_wrong_token_is_an_error_and_never_an_empty_queue() {
+    for jira in both() {
+        let log = refused(&jira, wrong_token);
+        assert!(
+            log.contains("jira refuses the token of JIRA_API_TOKEN (status 401)"),
+            "{log}"
+        );
+        assert!(!log.contains("of-another-year"), "{log}");
+    }
+    let log = refused(&Fake::cloud(), wrong_token);
+    assert!(
+        log.contains("--jira-username is the e-mail address"),
+        "{log}"
+    );
+    let log = refused(&Fake::data_center(), wrong_token);
+    assert!(
+        log.contains("personal access token has not expired"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_token_of_the_wrong_kind_says_which_is_right() {
+    let world_url = |jira: &Fake| format!("--jira-url={}", jira.url());
+    let cloud = Fake::cloud();
+    let world = World::new("jira_kind");
+    let out = process::orchestrator(&world)
+        .args(["--poller=jira", "--once"])
+        .arg(world_url(&cloud))
+        .env("JIRA_API_TOKEN", cloud.token())
+        .run();
+    assert_eq!(out.code, Some(1));
+    assert!(
+        out.stderr.contains("goes with --jira-username"),
+        "{}",
+        out.stderr
+    );
+    let dc = Fake::data_center();
+    let log = refused(&dc, |line| line.arg("--jira-username=bot"));
+    assert!(log.contains("goes without --jira-username"), "{log}");
+}
+
+#[test]
+fn a_captcha_is_told_of_and_not_fed() {
+    for jira in both() {
+        jira.account(|account| account.captcha = true);
+        let cloud = jira.with(|site| site.cloud);
+        if !cloud {
+            // Tokens of Data Center are not held up by it.
+            jira.account(|account| account.kind = Kind::Password);
+        }
+        let user = jira.user();
+        let log = refused(&jira, |line| line.arg(format!("--jira-username={user}")));
+        assert!(log.contains("jira wants a CAPTCHA"), "{log}");
+        assert!(log.contains("log in once with a browser"), "{log}");
+    }
+}
+
+#[test]
+fn an_answer_to_nobody_is_no_answer() {
+    // A proxy that drops the header on its way: Jira answers with nothing.
+    for jira in both() {
+        jira.account(|account| account.stripped = true);
+        let log = refused(&jira, |line| line);
+        assert!(log.contains("jira refuses the token"), "{log}");
+    }
+}
+
+#[test]
+fn what_is_no_jira_says_so() {
+    let jira = Fake::cloud();
+    jira.fault(
+        Fault::reply(404, "text/html", "<title>nginx</title>")
+            .on("GET *")
+            .always(),
+    );
+    let log = refused(&jira, |line| line);
+    assert!(log.contains("there is no Jira at"), "{log}");
+    let jira = Fake::cloud();
+    jira.fault(
+        Fault::redirect("https://login.example/sso?token=x")
+            .on("GET *")
+            .always(),
+    );
+    let log = refused(&jira, |line| line);
+    assert!(
+        log.contains("sends us to \"https://login.example/sso\""),
+        "{log}"
+    );
+    let jira = Fake::cloud();
+    let log = refused(&jira, |line| line.arg("--jira-deployment=dc"));
+    assert!(log.contains("--jira-deployment"), "{log}");
+}
+
+#[test]
+fn a_token_that_expires_is_told_of_once_and_its_successor_is_used() {
+    for jira in both() {
+        let world = World::new("jira_expires");
+        let file = world.path("token");
+        std::fs::write(&file, format!("{}\n", jira.token())).unwrap();
+        jira.add(wanted("A-1"));
+        let mut run = orchestrator(&world, &jira)
+            .arg(format!("--jira-token-file={}", file.display()))
+            .agent(BEGIN)
+            .start();
+        world.wait_for("the first is done", || jira.labels("A-1").len() == 2);
+        jira.expire_token();
+        run.wait_for_log("it has expired or was revoked");
+        jira.add(wanted("A-2"));
+        let asked = jira.requests().len();
+        // Several polls go by, and nothing is asked in vain.
+        let polls = run.stderr().lines().count();
+        jira.renew_token("brand-new-token");
+        assert!(run.is_running());
+        std::fs::write(&file, "brand-new-token").unwrap();
+        world.wait_for("the second is done", || jira.labels("A-2").len() == 2);
+        let out = run.terminate();
+        assert_eq!(
+            out.stderr.matches("it has expired").count(),
+            1,
+            "{polls} {asked}"
+        );
+        assert!(!out.stderr.contains("brand-new-token"));
+    }
+}
+
+#[test]
+fn a_token_with_scopes_works_through_the_gateway() {
+    let jira = fake::Setup::cloud()
+        .https(&["acme.atlassian.net", "api.atlassian.com"])
+        .start();
+    for kind in [Kind::Scoped] {
+        jira.account(|account| account.kind = kind);
+        let world = World::new("jira_gateway");
+        let proxy = jira.proxy();
+        jira.add(wanted("A-1"));
+        orchestrator(&world, &jira)
+            .arg(format!("--jira-ca-file={}", jira.ca_file().display()))
+            .env("HTTPS_PROXY", proxy.url())
+            .agent("test \"$RECAC_ITEM_URL\" = https://acme.atlassian.net/browse/A-1")
+            .finish(0);
+        assert_eq!(jira.labels("A-1"), ["recac-agent", "recac-agent-done"]);
+        jira.assert_no_violations();
+    }
+}
