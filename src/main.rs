@@ -14,6 +14,7 @@ use std::{
 
 use recac_orchestrator::{
     agent::{Agent, Place},
+    clock,
     core::{Limits, spell},
     flags::{self, Asked, Config, Mode, Outcomes, Poller},
     http, logs,
@@ -22,12 +23,24 @@ use recac_orchestrator::{
     runtime::{
         Runtime,
         docker::{Docker, words::Settings},
-        kube::{self, access::Origin, client::Client, manifest, template::Template},
+        kube::{
+            self,
+            access::Origin,
+            client::{self, Client},
+            config_map::ConfigMap,
+            deploy,
+            lease::Lease,
+            manifest,
+            template::Template,
+        },
         process::{Process, supervise},
     },
     source::{
-        Source,
-        file::File,
+        Source, Trouble,
+        file::{
+            File,
+            ledger::{Ledger, Remote},
+        },
         jira::{self, Jira},
         repo::Repos,
     },
@@ -78,10 +91,17 @@ fn main() -> ExitCode {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
             orchestrate(*config, texts.collect())
         }
-        Ok(Asked::Manifest(_) | Asked::Healthy(_)) => {
-            logs::say("this verb does not work yet");
-            ExitCode::from(WRONG)
-        }
+        Ok(Asked::Manifest(asked)) => match manifest_of(&asked) {
+            Ok(text) => {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                logs::say(&why);
+                ExitCode::from(WRONG)
+            }
+        },
+        Ok(Asked::Healthy(config)) => healthy(&config),
         Err(bad) => {
             bad.lines().iter().for_each(|line| logs::say(line));
             ExitCode::from(WRONG)
@@ -148,7 +168,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     if how == How::Forever {
         greet(&config, &root);
     }
-    let source = match source(&config, repos, &agent.environment, &redactor, how) {
+    let source = match source(&config, repos, &agent.environment, &redactor, how, &runtime) {
         Ok(source) => source,
         Err(why) => {
             logs::say(&why);
@@ -216,6 +236,69 @@ fn listen(
         }
     });
     Ok(())
+}
+
+/// Outcomes in a cluster.
+struct Far(ConfigMap);
+
+impl Remote for Far {
+    fn version(&self) -> Result<Option<String>, Trouble> {
+        self.0.version().map_err(|e| trouble(&e))
+    }
+
+    fn read(&self) -> Result<Option<(String, String)>, Trouble> {
+        self.0.read().map_err(|e| trouble(&e))
+    }
+
+    fn write(&self, text: &str, version: Option<&str>) -> Result<Option<String>, Trouble> {
+        self.0.write(text, version).map_err(|e| trouble(&e))
+    }
+}
+
+/// Only a person changes permissions.
+fn trouble(e: &client::Error) -> Trouble {
+    match e.is(401) || e.is(403) {
+        true => Trouble::Everything(e.to_string()),
+        false => Trouble::Later(e.to_string(), None),
+    }
+}
+
+/// What runs this configuration in a cluster.
+fn manifest_of(asked: &flags::Manifest) -> Result<String, String> {
+    let config = &asked.config;
+    // What would be refused there is refused here.
+    agent(config, BTreeMap::new()).check()?;
+    job_settings(config, None)?;
+    let template = config.job_template.as_ref().map(std::fs::read_to_string);
+    let template = template
+        .transpose()
+        .map_err(|e| format!("--job-template: {e}"))?;
+    let list = deploy::deploy(&deploy::Deploy {
+        owner: &config.owner,
+        namespace: config.namespace.as_deref(),
+        image: &asked.image,
+        given: &asked.given,
+        leader_elect: config.leader_elect,
+        work_file: config.poller == Poller::File,
+        outcomes: match &config.outcomes {
+            Outcomes::ConfigMap(name) => Some(name),
+            Outcomes::File(_) => None,
+        },
+        template: template.as_deref(),
+    });
+    Ok(format!("{list:#}\n"))
+}
+
+/// Whether the loop of this state directory is well, for a liveness probe.
+fn healthy(config: &Config) -> ExitCode {
+    let due = StateDir::at(&config.state_dir).next_beat(&config.owner);
+    let why = match due {
+        Ok(due) if clock::now() <= due => return ExitCode::SUCCESS,
+        Ok(due) => format!("no sign of life: one was due at {due}"),
+        Err(why) => format!("no sign of life: {why}"),
+    };
+    logs::say(&why);
+    ExitCode::FAILURE
 }
 
 /// What somebody who looks at the log wants to know first.
@@ -301,19 +384,24 @@ fn source(
     environment: &BTreeMap<String, String>,
     redactor: &Arc<RwLock<Redactor>>,
     how: How,
+    runtime: &Runtime,
 ) -> Result<Source, String> {
     if config.poller == Poller::Jira {
         let client = jira_client(&config.jira, environment, redactor)?;
         let settings = jira_settings(&config.jira, repos, how);
         return Ok(Source::jira(Jira::new(client, settings)));
     }
-    match &config.outcomes {
-        Outcomes::File(path) => {
-            let file = File::new(config.work_file.clone(), path.clone(), repos);
-            Ok(Source::file(file))
+    let outcomes = match (&config.outcomes, runtime) {
+        (Outcomes::File(path), _) => Ledger::from(path.clone()),
+        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
+            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
         }
-        Outcomes::ConfigMap(_) => Err("--outcomes: a ConfigMap does not work yet".to_owned()),
-    }
+        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
+            return Err("--outcomes: a ConfigMap works only with --mode k8s".to_owned());
+        }
+    };
+    let file = File::new(config.work_file.clone(), outcomes, repos);
+    Ok(Source::file(file))
 }
 
 fn jira_client(
@@ -396,8 +484,10 @@ fn runtime(
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
             let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            let settings = job_settings(config, client.namespace())?;
             Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
-                settings: job_settings(config, client.namespace())?,
+                lease: lease(config, &client, &settings.namespace, env)?,
+                settings,
                 client,
                 owner: config.owner.clone(),
                 keep_finished: config.keep_finished,
@@ -410,6 +500,25 @@ fn runtime(
             Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
         }
     })
+}
+
+/// The place of this replica in the election, if there is one. A dry run does
+/// without.
+fn lease(
+    config: &Config,
+    client: &Arc<Client>,
+    namespace: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Lease>, String> {
+    if !config.leader_elect || config.dry_run {
+        return Ok(None);
+    }
+    let pod = env("POD_NAME").or_else(|| env("HOSTNAME"));
+    let pod = pod.unwrap_or_else(|| "orchestrator".to_owned());
+    let name = deploy::lease(&config.owner);
+    Lease::new(Arc::clone(client), namespace, name, &pod)
+        .map(Some)
+        .map_err(|e| format!("no random number is to be had: {e}"))
 }
 
 /// What every Job is made with. `context` is the namespace of where we are.

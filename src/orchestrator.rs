@@ -4,6 +4,7 @@
 //! Never decides what becomes of an item or a run; that is the core's.
 
 mod act;
+mod lead;
 mod look;
 mod notices;
 mod pool;
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use log::{info, warn};
+use log::warn;
 
 use crate::{
     agent::Agent,
@@ -126,6 +127,8 @@ pub struct Orchestrator {
     standings: BTreeMap<String, Standing>,
     next_poll: Stamp,
     next_prune: Stamp,
+    /// When the next sign of life is due at the latest.
+    due: Stamp,
     /// Until then nothing runs, as far as nothing is begun.
     quiet_until: Stamp,
     /// Spawns in hand: source id of the item, name of the run.
@@ -172,6 +175,7 @@ impl Orchestrator {
             standings: BTreeMap::new(),
             next_poll: Stamp::default(),
             next_prune: Stamp::default(),
+            due: Stamp::default(),
             quiet_until: Stamp::default(),
             starting: BTreeMap::new(),
             in_hand: BTreeSet::new(),
@@ -196,17 +200,24 @@ impl Orchestrator {
             }
             How::Forever | How::UntilDone => self.watch(),
         }
+        self.stand();
         loop {
+            if !self.waits_to_lead() {
+                self.leave();
+                return Ended::Well;
+            }
+            self.beat(clock::now());
             let plan = self.pass();
             if self.how == How::UntilDone && self.is_done(&plan) {
                 let bad_entries = self.source.bad_entries() > 0;
                 return self.ended(bad_entries || self.tally.ended_badly(&plan));
             }
             let soonest = self.next_poll.min(self.next_prune);
-            self.wait(plan.wake.map_or(soonest, |wake| wake.min(soonest)));
+            let until = plan.wake.map_or(soonest, |wake| wake.min(soonest));
+            self.beat(until);
+            self.wait(until);
             if self.told_to_leave() {
-                info!("leaving; agents go on and are found again");
-                self.finish();
+                self.leave();
                 return Ended::Well;
             }
         }
@@ -250,10 +261,15 @@ impl Orchestrator {
         self.is_leaving()
     }
 
-    /// Whether nothing more is to be begun. Takes in no event: one that comes
-    /// while a plan is carried out has to wake the next wait.
+    /// Whether to leave. Takes in no event: one that comes while a plan is
+    /// carried out has to wake the next wait.
     fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// Whether anything may still be begun.
+    fn may_begin(&self) -> bool {
+        !self.is_leaving() && self.runtime.leads()
     }
 
     /// Waits for the actions in hand, each of which has a deadline.

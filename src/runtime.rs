@@ -131,12 +131,32 @@ impl Runtime {
         }
     }
 
-    /// Ends what listens for [`Runtime::watch`], so that nothing of ours is
-    /// left when the program ends.
+    /// Ends what listens for [`Runtime::watch`] and gives the lead away, so that
+    /// nothing of ours is left when the program ends.
     pub fn close(&self) {
         match self {
             Runtime::Docker(docker) => docker.close(),
-            Runtime::Kube(_) | Runtime::Process(_) => {}
+            Runtime::Kube(kube) => kube.close(),
+            Runtime::Process(_) => {}
+        }
+    }
+
+    /// Whether we are the replica that acts. There is only one, but in a
+    /// cluster.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        match self {
+            Runtime::Kube(kube) => kube.leads(),
+            Runtime::Docker(_) | Runtime::Process(_) => true,
+        }
+    }
+
+    /// Stands for election, where there is one, and calls `changed` with each
+    /// change of [`Runtime::leads`]; comes back when that is over.
+    pub fn stand(&self, changed: impl Fn()) {
+        match self {
+            Runtime::Kube(kube) => kube.stand(changed),
+            Runtime::Docker(_) | Runtime::Process(_) => {}
         }
     }
 
@@ -191,4 +211,15 @@ fn cleaned(value: serde_json::Value, clean: &dyn Fn(&str) -> String) -> serde_js
         ),
         other @ (Null | Bool(_) | Number(_)) => other,
     }
+}
+
+/// 16 random hex digits.
+fn random_hex() -> std::io::Result<String> {
+    use std::{fmt::Write, io::Read};
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    }))
 }

@@ -70,6 +70,33 @@ impl StateDir {
         self.root.join(format!("{owner}.spawning"))
     }
 
+    fn heartbeat(&self, owner: &str) -> PathBuf {
+        self.root.join(format!("{owner}.heartbeat"))
+    }
+
+    /// Gives a sign of life: that another one comes until `due`.
+    ///
+    /// # Errors
+    /// As the file system gives them.
+    pub fn beat(&self, owner: &str, due: Stamp) -> io::Result<()> {
+        let path = self.heartbeat(owner);
+        let new = path.with_extension("heartbeat.new");
+        // It need not survive a power cut.
+        create_file(&new)?.write_all(due.to_string().as_bytes())?;
+        std::fs::rename(&new, &path)
+    }
+
+    /// Until when the last sign of life promised another one.
+    ///
+    /// # Errors
+    /// As the file system gives them, or what is odd about it.
+    pub fn next_beat(&self, owner: &str) -> Result<Stamp, String> {
+        let path = self.heartbeat(owner);
+        let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let text = std::fs::read_to_string(&path).map_err(|e| failed(&e))?;
+        text.parse().map_err(|e| failed(&e))
+    }
+
     /// Takes the directory for `owner`, creating it if need be. The lock is
     /// the kernel's, so it goes with the process that holds the file open.
     ///

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "main",
         &[
             "agent",
+            "clock",
             "core",
             "flags",
             "logs",

@@ -70,7 +70,7 @@ impl Orchestrator {
     pub(super) fn act(&mut self, picture: &Picture) {
         self.tell_starts(clock::now());
         for (verdict, run) in picture.plan.runs.iter().zip(&picture.runs) {
-            if self.is_leaving() {
+            if !self.may_begin() {
                 return;
             }
             match verdict {
@@ -84,7 +84,7 @@ impl Orchestrator {
             }
         }
         for (verdict, item) in picture.plan.items.iter().zip(picture.items.iter()) {
-            if self.is_leaving() {
+            if !self.may_begin() {
                 return;
             }
             match verdict {
@@ -129,7 +129,8 @@ impl Orchestrator {
         let leaving = Arc::clone(&self.leaving);
         self.spawns.run(move || {
             let begun = clock::now();
-            let result = (!leaving.load(Ordering::SeqCst)).then(|| match spec {
+            let may = !leaving.load(Ordering::SeqCst) && runtime.leads();
+            let result = may.then(|| match spec {
                 Ok(spec) => runtime.spawn(&spec, begun),
                 Err(why) => Err(Refused::Item(why)),
             });

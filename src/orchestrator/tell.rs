@@ -134,7 +134,10 @@ impl Orchestrator {
         self.tells.run(move || {
             let tail = tail(&runtime, &redactor, &run, known);
             let outcome = Box::new(cleaned(&redactor, &outcome));
-            let result = source.report(&outcome, &tail);
+            let result = match runtime.leads() {
+                true => source.report(&outcome, &tail),
+                false => Err(Trouble::Later("another replica leads now".to_owned(), None)),
+            };
             let gone = result.is_ok() && last;
             let removed = gone.then(|| runtime.remove(&run, Removal::Told));
             let done = Done::Told {

@@ -6,6 +6,9 @@
 
 pub mod access;
 pub mod client;
+pub mod config_map;
+pub mod deploy;
+pub mod lease;
 pub mod manifest;
 pub mod state;
 pub mod template;
@@ -30,6 +33,8 @@ use crate::{
     state::{self as files, StateDir},
 };
 use client::{Call, Client, Error, JSON, MERGE, escaped};
+use config_map::ConfigMap;
+use lease::Lease;
 use manifest::{AGENT, REPORTED, STOP, Settings};
 use state::{Event, Job, Need, Pod, StopNote, is_vague};
 
@@ -54,6 +59,7 @@ const SLACK: u64 = 30;
 /// The Jobs of one owner.
 pub struct Kube {
     client: Arc<Client>,
+    lease: Option<Lease>,
     settings: Settings,
     owner: String,
     keep_finished: Duration,
@@ -118,6 +124,8 @@ impl Seen {
 pub struct Setup {
     /// The API server.
     pub client: Arc<Client>,
+    /// With `--leader-elect`: what decides whether anything is changed.
+    pub lease: Option<Lease>,
     /// What every Job is made with.
     pub settings: Settings,
     /// `--owner`
@@ -138,6 +146,7 @@ impl Kube {
     pub fn new(setup: Setup) -> Kube {
         Kube {
             client: setup.client,
+            lease: setup.lease,
             settings: setup.settings,
             owner: setup.owner,
             keep_finished: setup.keep_finished,
@@ -153,6 +162,38 @@ impl Kube {
     #[must_use]
     pub fn job(&self, spec: &Spec) -> Value {
         manifest::job(&self.settings, spec)
+    }
+
+    /// A ConfigMap beside the Jobs.
+    #[must_use]
+    pub fn config_map(&self, name: &str) -> ConfigMap {
+        ConfigMap::new(
+            Arc::clone(&self.client),
+            &self.core("configmaps"),
+            name,
+            &self.owner,
+        )
+    }
+
+    /// Whether we are the replica that acts.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.client.leads()
+    }
+
+    /// Stands for election, if there is one, and calls `changed` with each
+    /// change of who leads; comes back when that is over.
+    pub fn stand(&self, changed: impl Fn()) {
+        if let Some(lease) = &self.lease {
+            lease.stand(changed);
+        }
+    }
+
+    /// Gives the lead away, if we have it.
+    pub fn close(&self) {
+        if let Some(lease) = &self.lease {
+            lease.close();
+        }
     }
 
     fn jobs(&self) -> String {

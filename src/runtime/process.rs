@@ -219,7 +219,7 @@ impl Process {
     pub fn spawn(&self, spec: &Spec, now: Stamp) -> Result<(), Refused> {
         let failed = |e: io::Error| Refused::Everything(format!("cannot start a process: {e}"));
         let dir = RunDir(self.state.runs().join(&spec.name));
-        let uid = random_hex().map_err(failed)?;
+        let uid = super::random_hex().map_err(failed)?;
         // The run gets its name with everything inside, in one step: so there
         // is no moment at which it could be taken for half a run.
         let new = RunDir(self.state.runs().join(format!("{HIDDEN}new-{uid}")));
@@ -530,16 +530,6 @@ fn absolute(mut argv: Vec<String>) -> io::Result<Vec<String>> {
             .map_err(|path| io::Error::new(InvalidData, format!("{path:?} is not UTF-8")))?;
     }
     Ok(argv)
-}
-
-fn random_hex() -> io::Result<String> {
-    use std::{fmt::Write, io::Read};
-    let mut bytes = [0; 8];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().fold(String::new(), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
-    }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

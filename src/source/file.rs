@@ -1,12 +1,13 @@
 //! A JSON file of items, and beside it a file of what became of them.
 //!
 //! Both are read anew at every poll unless nothing has touched them. Only
-//! [`File::report`] writes, and only to the outcomes. Never touches the work
+//! [`File::report`] writes, and only to the outcomes, which may also be kept
+//! elsewhere. Never touches the work
 //! file, and decides nothing on half of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -20,10 +21,12 @@ mod disk;
 pub mod entry;
 #[cfg(test)]
 pub(super) mod fuzz;
+pub mod ledger;
 pub mod outcomes;
 pub mod plan;
 
 use disk::{Locked, Print};
+use ledger::{Ledger, Mark, ROOM, fit};
 use outcomes::Told;
 use plan::Complaint;
 
@@ -33,10 +36,14 @@ const LIMIT: u64 = 64 << 20;
 /// How long another writer of the outcomes is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a line is added to outcomes elsewhere before another writer is
+/// let through.
+const AT_ONCE: usize = 10;
+
 /// A work file and its outcomes.
 pub struct File {
     work: PathBuf,
-    outcomes: PathBuf,
+    outcomes: Ledger,
     repos: Repos,
     /// What was read last, if nothing is known to have changed since.
     seen: Option<Seen>,
@@ -44,7 +51,11 @@ pub struct File {
     bad: usize,
     told: Told,
     /// How the outcomes looked when `told` was read from them.
-    told_at: Option<Print>,
+    told_at: Option<Mark>,
+    /// All ids of the work file, once it was read and if somebody has to know.
+    ids: Option<BTreeSet<String>>,
+    /// Why nothing may be started, though it could be.
+    full: bool,
     about_work: Heard,
     about_outcomes: Heard,
 }
@@ -52,7 +63,7 @@ pub struct File {
 /// Both files as they were when they were read, and when that was.
 struct Seen {
     work: Print,
-    outcomes: Option<Print>,
+    outcomes: Mark,
     at: Stamp,
 }
 
@@ -60,23 +71,26 @@ impl File {
     /// A source that reads the items of `work` and appends to `outcomes`.
     /// Touches neither.
     #[must_use]
-    pub fn new(work: PathBuf, outcomes: PathBuf, repos: Repos) -> File {
+    pub fn new(work: PathBuf, outcomes: impl Into<Ledger>, repos: Repos) -> File {
         File {
             work,
-            outcomes,
+            outcomes: outcomes.into(),
             repos,
             seen: None,
             items: Vec::new(),
             bad: 0,
             told: Told::default(),
             told_at: None,
+            ids: None,
+            full: false,
             about_work: Heard::default(),
             about_outcomes: Heard::default(),
         }
     }
 
     /// The entries that have not been told as they are now: highest priority
-    /// first, then in the order of the file.
+    /// first, then in the order of the file. None while there is no room for
+    /// their outcomes.
     ///
     /// # Errors
     /// *Everything* where a person has to do something: a file that is
@@ -85,7 +99,10 @@ impl File {
     /// under the reading.
     pub fn wanted(&mut self, now: Stamp) -> Result<Vec<Item>, Trouble> {
         self.refresh(now)?;
-        Ok(self.items.clone())
+        Ok(match self.full {
+            true => vec![],
+            false => self.items.clone(),
+        })
     }
 
     /// What has become of these ids. An entry that is gone, told, or cannot be
@@ -117,46 +134,66 @@ impl File {
     /// # Errors
     /// Always *later*, with the path; the line is then taken for not written.
     pub fn report(&mut self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
-        self.tell(outcome, tail).map_err(|why| {
+        let told = self.tell(outcome, tail);
+        if told.is_err() {
             // Whatever is there now is to be read before it is believed.
             self.seen = None;
             self.told_at = None;
-            Trouble::Later(format!("{}: {why}", self.outcomes.display()), None)
-        })
+        }
+        told
     }
 
-    /// How many entries of the last whole reading could not be used.
+    /// How many entries of the last whole reading could not be used, or not be
+    /// started for lack of room.
     #[must_use]
     pub fn bad_entries(&self) -> usize {
-        self.bad
+        match self.full {
+            true => self.bad + self.items.len(),
+            false => self.bad,
+        }
     }
 
     fn refresh(&mut self, now: Stamp) -> Result<(), Trouble> {
+        let path = self.work.clone();
         let missing = || {
-            let path = self.work.display();
+            let path = path.display();
             Trouble::Everything(format!("{path}: there is no such work file"))
         };
         let work = disk::look(&self.work)?.ok_or_else(missing)?;
-        let outcomes = disk::look(&self.outcomes)?;
+        let outcomes = self.outcomes.look()?;
         if let Some(seen) = &self.seen
-            && (seen.work, seen.outcomes) == (work, outcomes)
+            && (seen.work, &seen.outcomes) == (work, &outcomes)
             && work.settled(seen.at)
-            && outcomes.is_none_or(|print| print.settled(seen.at))
+            && match &outcomes {
+                Mark::File(print) => print.is_none_or(|print| print.settled(seen.at)),
+                Mark::Far(_) => true,
+            }
         {
             return Ok(());
         }
         // Nothing of the last reading changes until all of this one is there.
-        let (told, told_at, wrong) = self.read_outcomes(outcomes.is_some())?;
+        let (told, told_at, wrong) = self.read_outcomes(&outcomes)?;
         let (mut file, work) = disk::open(&self.work)?.ok_or_else(missing)?;
         let bytes = disk::read(&self.work, &mut file, work, LIMIT)?;
         let plan = plan::plan(&bytes, &told, &self.repos)
             .map_err(|why| Trouble::Later(format!("{}: {why}", self.work.display()), None))?;
-        self.about_outcomes.tell(&self.outcomes, wrong);
-        self.about_work.tell(&self.work, plan.complaints);
+        let mut complaints = complaints(wrong);
+        self.full = match &mut self.outcomes {
+            Ledger::File(_) => false,
+            Ledger::Far(far) => {
+                let size = fit(far.text(Some(&told_at))?.0, Some(&plan.ids)).len();
+                self.ids = Some(plan.ids);
+                complaints.extend((size > ROOM).then(|| no_room(size)));
+                size > ROOM
+            }
+        };
+        self.about_outcomes.tell(&self.outcomes.name(), complaints);
+        self.about_work
+            .tell(&self.work.display().to_string(), plan.complaints);
         self.items = plan.items;
         self.bad = plan.bad;
         self.told = told;
-        self.told_at = told_at;
+        self.told_at = Some(told_at.clone());
         self.seen = Some(Seen {
             work,
             outcomes: told_at,
@@ -165,14 +202,19 @@ impl File {
         Ok(())
     }
 
-    fn read_outcomes(
-        &self,
-        there: bool,
-    ) -> Result<(Told, Option<Print>, BTreeSet<Complaint>), Trouble> {
-        let path = &self.outcomes;
-        let opened = match there {
-            true => disk::open(path)?,
-            false => None,
+    fn read_outcomes(&mut self, mark: &Mark) -> Result<(Told, Mark, Vec<String>), Trouble> {
+        let path = match &mut self.outcomes {
+            Ledger::File(path) => path,
+            Ledger::Far(far) => {
+                let (text, mark) = far.text(Some(mark))?;
+                // Reading from memory does not fail.
+                let (told, wrong) = outcomes::read(text.as_bytes()).unwrap_or_default();
+                return Ok((told, mark, wrong));
+            }
+        };
+        let opened = match mark {
+            Mark::File(Some(_)) => disk::open(path)?,
+            Mark::File(None) | Mark::Far(_) => None,
         };
         let Some((file, print)) = opened else {
             // Agents that work for hours should not find that out at the end.
@@ -181,34 +223,94 @@ impl File {
                 let text = format!("{}: its directory does not exist", path.display());
                 return Err(Trouble::Everything(text));
             }
-            return Ok((Told::default(), None, BTreeSet::new()));
+            return Ok((Told::default(), Mark::File(None), vec![]));
         };
         let file = std::io::BufReader::with_capacity(1 << 16, file);
         let (told, wrong) = outcomes::read(file).map_err(|e| disk::trouble(path, &e))?;
-        Ok((told, Some(print), complaints(wrong)))
+        Ok((told, Mark::File(Some(print)), wrong))
     }
 
-    fn tell(&mut self, outcome: &Outcome, tail: &str) -> Result<(), String> {
-        let path = &self.outcomes;
+    fn tell(&mut self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
+        let line = report::line(outcome, tail);
+        if let Ledger::Far(_) = self.outcomes {
+            return self.tell_far(outcome, &line);
+        }
+        let name = self.outcomes.name();
+        self.tell_file(outcome, &line)
+            .map_err(|why| Trouble::Later(format!("{name}: {why}"), None))
+    }
+
+    fn tell_file(&mut self, outcome: &Outcome, line: &str) -> Result<(), String> {
+        let Ledger::File(path) = &self.outcomes else {
+            return Ok(());
+        };
         let file = Locked::open(path, PATIENCE)?;
         let said = |e: std::io::Error| e.to_string();
-        let print = file.print().map_err(said)?;
+        let mark = Some(Mark::File(Some(file.print().map_err(said)?)));
         // Nobody appends without a change of size, so the same look is enough.
-        if self.told_at != Some(print) {
+        if self.told_at != mark {
             let (told, wrong) = outcomes::read(file.reader().map_err(said)?).map_err(said)?;
-            self.about_outcomes.tell(path, complaints(wrong));
+            self.about_outcomes
+                .tell(&self.outcomes.name(), complaints(wrong));
             self.told = told;
-            self.told_at = Some(print);
+            self.told_at = mark;
             self.seen = None;
         }
         if self.told.knows(outcome) {
             return file.settle(path);
         }
-        file.append(path, &report::line(outcome, tail))?;
+        file.append(path, line)?;
         self.told.add(outcome);
-        self.told_at = Some(file.print().map_err(said)?);
+        self.told_at = Some(Mark::File(Some(file.print().map_err(said)?)));
         self.seen = None;
         Ok(())
+    }
+
+    /// Adds a line to what is there, whoever else writes to it at the same time.
+    fn tell_far(&mut self, outcome: &Outcome, line: &str) -> Result<(), Trouble> {
+        let Ledger::Far(far) = &mut self.outcomes else {
+            return Ok(());
+        };
+        self.seen = None;
+        for _ in 0..AT_ONCE {
+            let (text, mark) = far.text(None)?;
+            if self.told_at.as_ref() != Some(&mark) {
+                // Reading from memory does not fail.
+                (self.told, _) = outcomes::read(text.as_bytes()).unwrap_or_default();
+                self.told_at = Some(mark);
+            }
+            if self.told.knows(outcome) {
+                return Ok(());
+            }
+            let end = if text.is_empty() || text.ends_with('\n') {
+                ""
+            } else {
+                "\n"
+            };
+            let text = fit(&format!("{text}{end}{line}\n"), self.ids.as_ref());
+            if far.write(text)? {
+                self.told.add(outcome);
+                self.told_at = Some(far.text(None)?.1);
+                return Ok(());
+            }
+        }
+        Err(Trouble::Later(
+            format!("{}: others write to it all the time", self.outcomes.name()),
+            None,
+        ))
+    }
+}
+
+fn no_room(size: usize) -> Complaint {
+    Complaint {
+        grave: true,
+        id: None,
+        text: format!(
+            "{} KiB of outcomes, and {} are the limit: nothing more is started; give --outcomes a \
+             file on a volume, or take entries that are done out of the work file",
+            size / 1024,
+            ROOM / 1024
+        ),
     }
 }
 
@@ -228,9 +330,9 @@ struct Heard(BTreeSet<Complaint>);
 
 impl Heard {
     /// Logs what is new in `complaints`.
-    fn tell(&mut self, path: &Path, complaints: BTreeSet<Complaint>) {
+    fn tell(&mut self, path: &str, complaints: BTreeSet<Complaint>) {
         for complaint in self.news(complaints) {
-            let (path, text) = (path.display(), &complaint.text);
+            let text = &complaint.text;
             let level = match complaint.grave {
                 true => log::Level::Error,
                 false => log::Level::Warn,

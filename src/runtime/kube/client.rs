@@ -199,6 +199,12 @@ impl Client {
         *lock(&self.lead) = Some(until);
     }
 
+    /// Whether anything may be changed now.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        lock(&self.lead).is_none_or(|until| Instant::now() < until)
+    }
+
     /// Asks, and reads the whole answer.
     ///
     /// # Errors

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{AGENT, REPORTED, STOP};
-use crate::core::{Stamp, State, Stop, StopCause, explain};
+use crate::{
+    agent,
+    core::{Stamp, State, Stop, StopCause, explain},
+};
 
 /// A page of a LIST.
 #[derive(Debug, Deserialize)]
@@ -574,7 +577,7 @@ impl Pod {
             let why = words(Some(reason), status.message.as_deref());
             why.replace('\n', " ")
         });
-        let Some(agent) = self.agent_terminated() else {
+        let Some(ended) = self.agent_terminated() else {
             let init = status.init_container_statuses.iter().find_map(|c| {
                 let t = c.state.terminated.as_ref().filter(|t| t.exit_code != 0)?;
                 let code = explain(Some(t.exit_code));
@@ -592,7 +595,7 @@ impl Pod {
             let why = init.or(evicted).unwrap_or_else(|| end.words());
             return (None, Some(why));
         };
-        let (code, why) = agent.failure(|| self.memory_limit());
+        let (code, why) = ended.failure(|| self.memory_limit());
         let why = match why.or(evicted) {
             // Nothing the agent did.
             None if code == 0 => {
@@ -612,9 +615,14 @@ impl Pod {
         (Some(code), why)
     }
 
-    fn memory_limit(&self) -> Option<&str> {
+    /// As people read it.
+    fn memory_limit(&self) -> Option<String> {
         let agent = self.spec.containers.iter().find(|c| c.name == AGENT)?;
-        agent.resources.limits.memory.as_deref()
+        let limit = agent.resources.limits.memory.as_deref()?;
+        Some(match agent::memory(limit) {
+            Ok(bytes) => format!("{} MiB", bytes.0 >> 20),
+            Err(_) => limit.to_owned(),
+        })
     }
 }
 
@@ -626,7 +634,7 @@ impl Terminated {
 
     /// The exit code as every runtime gives it, and why, where the code does
     /// not say it.
-    fn failure<'a>(&self, limit: impl FnOnce() -> Option<&'a str>) -> (i32, Option<String>) {
+    fn failure(&self, limit: impl FnOnce() -> Option<String>) -> (i32, Option<String>) {
         let code = self.exit_code;
         let message = self.message.as_deref().unwrap_or("").trim();
         match self.reason.as_deref() {

@@ -26,6 +26,8 @@ pub struct Plan {
     pub bad: usize,
     /// What a person should hear.
     pub complaints: BTreeSet<Complaint>,
+    /// The ids of all entries that have one.
+    pub ids: BTreeSet<String>,
 }
 
 /// What a person should hear of one entry or line.
@@ -139,6 +141,7 @@ impl Reading<'_> {
                 .collect(),
             bad: self.bad,
             complaints: self.complaints,
+            ids: self.found.into_keys().collect(),
         }
     }
 

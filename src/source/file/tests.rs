@@ -450,3 +450,146 @@ fn an_outcome_of_the_present_content_is_found_by_its_fingerprint() {
     dir.write("out.jsonl", &(line(print) + &line(Fingerprint(1))));
     assert_eq!(ids(&mut source), ["A"]);
 }
+
+/// A text elsewhere that two sources write.
+#[derive(Clone, Default)]
+struct Shared(std::sync::Arc<std::sync::Mutex<There>>);
+
+#[derive(Default)]
+struct There {
+    version: u64,
+    text: Option<String>,
+    reads: usize,
+    /// Somebody writes this before the next write of ours comes through.
+    between: Option<String>,
+}
+
+impl Shared {
+    fn with<T>(&self, look: impl FnOnce(&mut There) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    fn put(&self, text: &str) {
+        self.with(|there| {
+            there.version += 1;
+            there.text = Some(text.to_owned());
+        });
+    }
+
+    fn text(&self) -> String {
+        self.with(|there| there.text.clone().unwrap_or_default())
+    }
+
+    fn source(&self, dir: &Dir) -> File {
+        let far = Ledger::far("ConfigMap x".into(), self.clone());
+        File::new(dir.0.join("work.json"), far, Repos::default())
+    }
+}
+
+impl ledger::Remote for Shared {
+    fn version(&self) -> Result<Option<String>, Trouble> {
+        Ok(self.with(|t| t.text.as_ref().map(|_| t.version.to_string())))
+    }
+
+    fn read(&self) -> Result<Option<(String, String)>, Trouble> {
+        Ok(self.with(|t| {
+            t.reads += 1;
+            t.text.clone().map(|text| (t.version.to_string(), text))
+        }))
+    }
+
+    fn write(&self, text: &str, version: Option<&str>) -> Result<Option<String>, Trouble> {
+        if let Some(other) = self.with(|t| t.between.take()) {
+            self.put(&(self.text() + &other));
+        }
+        Ok(self.with(|t| {
+            let now = t.text.as_ref().map(|_| t.version.to_string());
+            (now.as_deref() == version).then(|| {
+                t.version += 1;
+                t.text = Some(text.to_owned());
+                t.version.to_string()
+            })
+        }))
+    }
+}
+
+#[test]
+fn outcomes_elsewhere_are_the_same_lines_and_no_writer_loses_one() {
+    let dir = Dir::new();
+    dir.write("work.json", r#"[{"id":"A-1"},{"id":"A-2"},{"id":"A-3"}]"#);
+    let shared = Shared::default();
+    let (mut one, mut two) = (shared.source(&dir), shared.source(&dir));
+    assert_eq!(ids(&mut one), ["A-1", "A-2", "A-3"]);
+    let items = two.wanted(now()).unwrap();
+    one.report(&outcome(&items[0], "u1", End::Succeeded), "t")
+        .unwrap();
+    // The other has read before that, and is told so when it writes.
+    two.report(&outcome(&items[1], "u2", End::Failed), "t")
+        .unwrap();
+    shared.with(|there| there.between = Some("odd line\n".into()));
+    one.report(&outcome(&items[2], "u3", End::Stopped), "t")
+        .unwrap();
+    let text = shared.text();
+    assert_eq!(text.lines().count(), 4);
+    assert_eq!(
+        text.lines().next(),
+        Some(report::line(&outcome(&items[0], "u1", End::Succeeded), "t").as_str())
+    );
+    assert_eq!(ids(&mut one), [""; 0]);
+    assert_eq!(ids(&mut two), [""; 0]);
+    // A repeat is recognised, and a line taken out wanted again.
+    two.report(&outcome(&items[0], "u1", End::Succeeded), "t")
+        .unwrap();
+    assert_eq!(shared.text(), text);
+    shared.put(
+        &text
+            .lines()
+            .skip(1)
+            .map(|l| l.to_owned() + "\n")
+            .collect::<String>(),
+    );
+    assert_eq!(ids(&mut one), ["A-1"]);
+    // What has not changed is not read again.
+    let reads = shared.with(|there| there.reads);
+    dir.write("work.json", r#"[{"id":"A-1"}, {"id":"A-2"},{"id":"A-3"}]"#);
+    assert_eq!(ids(&mut one), ["A-1"]);
+    assert_eq!(shared.with(|there| there.reads), reads);
+}
+
+#[test]
+fn without_room_for_outcomes_nothing_is_started_and_what_runs_is_still_known() {
+    let dir = Dir::new();
+    dir.write("work.json", r#"[{"id":"A-1"}]"#);
+    let shared = Shared::default();
+    let mut source = shared.source(&dir);
+    let item = source.wanted(now()).unwrap().remove(0);
+    // Of entries that are in the file, so that none of them may go.
+    let entries: Vec<String> = (0..9000).map(|n| format!(r#"{{"id":"B-{n}"}}"#)).collect();
+    dir.write(
+        "work.json",
+        &format!(r#"[{{"id":"A-1"}},{}]"#, entries.join(",")),
+    );
+    let line = |n: usize| {
+        let mut item = item.clone();
+        item.id = format!("B-{n}");
+        report::line(&outcome(&item, &format!("u{n}"), End::Failed), "") + "\n"
+    };
+    shared.put(&(0..9000).map(line).collect::<String>());
+    assert_eq!(ids(&mut source), [""; 0]);
+    assert!(source.bad_entries() > 0);
+    let standing = source.look_up(now(), &["A-1"]).unwrap();
+    assert!(matches!(standing.get("A-1"), Some(Standing::Wanted(_))));
+    // Its end is still told.
+    source
+        .report(&outcome(&item, "u", End::Succeeded), "tail")
+        .unwrap();
+    assert!(shared.text().contains(r#""id":"A-1""#));
+    // Taken out of the work file they make room.
+    dir.write("work.json", r#"[{"id":"A-2"}]"#);
+    assert_eq!(ids(&mut source), ["A-2"]);
+    let item = source.wanted(now()).unwrap().remove(0);
+    source
+        .report(&outcome(&item, "last", End::Succeeded), "")
+        .unwrap();
+    assert!(shared.text().len() <= ROOM);
+}

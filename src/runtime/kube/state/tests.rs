@@ -150,11 +150,11 @@ fn a_failed_one_has_its_exit_code_and_a_reason_where_the_code_says_nothing() {
     assert_eq!(of(78, "Error", None), (Some(78), String::new()));
     assert_eq!(
         of(137, "OOMKilled", None),
-        (Some(137), "out of memory (limit 20Mi)".into())
+        (Some(137), "out of memory (limit 20 MiB)".into())
     );
     assert_eq!(
         of(2, "OOMKilled", None).1,
-        "exit code 2 after a process ran out of memory (limit 20Mi)"
+        "exit code 2 after a process ran out of memory (limit 20 MiB)"
     );
     let start = "exec: \"/no/such/program\": stat /no/such/program: no such file or directory";
     assert_eq!(
