@@ -1,9 +1,13 @@
 //! The program with `--poller jira`, seen from outside: against a Jira of our
 //! own, with agents that are plain processes.
 
+mod blocked;
 pub mod fake;
+mod hostile;
 mod life;
+mod poll;
 mod refused;
+mod restart;
 
 use serde_json::Value;
 

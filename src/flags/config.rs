@@ -275,9 +275,12 @@ impl Draft {
                 Outcomes::File(path) if *path == config.work_file => wrong.push(format!(
                     "{name}: {path:?} is the work file itself; outcomes need a file of their own"
                 )),
-                Outcomes::ConfigMap(_) if config.mode != Mode::Kubernetes => wrong.push(format!(
-                    "{name}: a ConfigMap works only with --mode k8s; give a file"
-                )),
+                Outcomes::ConfigMap(map) if config.mode != Mode::Kubernetes => {
+                    let value = format!("configmap:{map}");
+                    wrong.push(format!(
+                        "{name}: {value:?} works only with --mode k8s; give a file"
+                    ));
+                }
                 Outcomes::File(_) | Outcomes::ConfigMap(_) => {}
             }
         }

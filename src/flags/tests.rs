@@ -307,7 +307,7 @@ fn in_k8s_mode_other_defaults_hold() {
     assert_eq!(config.mode, Mode::Local);
     assert_eq!(
         bad(&["--outcomes=configmap:mine"], &[]),
-        "--outcomes: a ConfigMap works only with --mode k8s; give a file"
+        "--outcomes: \"configmap:mine\" works only with --mode k8s; give a file"
     );
     let leads = bad(&[], &[("RECAC_LEADER_ELECT", "1")]);
     assert_eq!(leads, "RECAC_LEADER_ELECT works only with --mode k8s");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use log::{Level, log};
 
-use crate::core::{End, Item, Keeping, Plan, Run, Verdict, Waiting};
+use crate::core::{End, Hold, Item, Keeping, Plan, Run, Verdict, Waiting};
 
 /// What was said last, by what it was said of.
 #[derive(Default)]
@@ -75,6 +75,10 @@ impl Notices {
             let Some(level) = self.news(key, verdict, &mut before) else {
                 continue;
             };
+            // A circle is one thing: the member that it is told from speaks.
+            if matches!(verdict, Verdict::Skip(Hold::Cycle(ids)) if ids.first() != Some(&item.id)) {
+                continue;
+            }
             if let Verdict::Spawn(new) = verdict {
                 log!(level, ticket_id = item.id, job_name = new.name, attempt = new.attempt;
                     "{verdict}");

@@ -29,7 +29,7 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
         "mode",
         "RECAC_ORCHESTRATOR_MODE",
         "podman",
-        &["local", "process"],
+        &["local", "k8s", "process"],
     ),
     (
         "image",
@@ -97,7 +97,40 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
     ("dry-run", "RECAC_DRY_RUN", "y", &["true or false"]),
     ("log-format", "RECAC_LOG_FORMAT", "xml", &["text", "json"]),
     ("verbose", "RECAC_VERBOSE", "very", &["true or false"]),
-    ("outcomes", "RECAC_OUTCOMES", "configmap:x", &["Kubernetes"]),
+    ("outcomes", "RECAC_OUTCOMES", "configmap:x", &["--mode k8s"]),
+    (
+        "outcomes",
+        "RECAC_OUTCOMES",
+        "configmap:X",
+        &["configmap:NAME", "a-z"],
+    ),
+    (
+        "namespace",
+        "RECAC_ORCHESTRATOR_NAMESPACE",
+        "Team",
+        &["a-z"],
+    ),
+    ("agent-secret", "RECAC_AGENT_SECRET_NAME", "a/b", &["a-z"]),
+    (
+        "agent-service-account",
+        "RECAC_AGENT_SERVICE_ACCOUNT",
+        "A",
+        &["a-z"],
+    ),
+    ("kube-context", "RECAC_KUBE_CONTEXT", "a\nb", &["one line"]),
+    ("keep-finished", "RECAC_KEEP_FINISHED", "1", &["no unit"]),
+    (
+        "leader-elect",
+        "RECAC_LEADER_ELECT",
+        "perhaps",
+        &["true or false"],
+    ),
+    (
+        "orchestrator-image",
+        "RECAC_MANIFEST_IMAGE",
+        "a b",
+        &["registry.example/name:tag"],
+    ),
     ("agent-env", "RECAC_AGENT_ENV", "1A", &["NAME"]),
     (
         "docker-arg",
@@ -155,7 +188,15 @@ fn every_option_of_the_help_is_tried_here_or_takes_any_value() {
     let world = World::new("help");
     let out = bare(&world, &["--help"], &[("RECAC_MAX_AGENTS", "nonsense")]);
     assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""));
-    let any = ["work-file", "docker-binary", "state-dir", "help", "version"];
+    let any = [
+        "work-file",
+        "docker-binary",
+        "state-dir",
+        "job-template",
+        "kubeconfig",
+        "help",
+        "version",
+    ];
     let (_, options) = out.stdout.split_once("\nWork:\n").unwrap();
     let options = options.lines().filter_map(|line| {
         let (before, option) = line.split_once("--")?;
@@ -194,29 +235,9 @@ fn what_this_build_has_not_is_refused() {
             "\"jira\" is the default, but this build has no Jira",
         ),
         (
-            vec!["--poller=file", "--mode=k8s"],
-            vec![],
-            "this build has no Kubernetes",
-        ),
-        (
-            vec!["--poller=file", "--mode", "kubernetes"],
-            vec![],
-            "this build has no Kubernetes",
-        ),
-        (
-            vec!["--poller=file"],
-            vec![("RECAC_ORCHESTRATOR_MODE", "k8s")],
-            "this build has no Kubernetes",
-        ),
-        (
             vec!["--poller=file", "--jira-label=x"],
             vec![],
             "this build has no Jira",
-        ),
-        (
-            vec!["--poller=file", "--namespace=x"],
-            vec![],
-            "this build has no Kubernetes",
         ),
     ] {
         let out = bare(&world, &args, &env);

@@ -140,7 +140,8 @@ impl Setup {
     }
 
     /// With [`Setup::https`]: names that the certificate is good for as well,
-    /// and that must not be sent any credentials.
+    /// and that must not be sent any credentials. So also `api.atlassian.com`,
+    /// where nobody may look for a gateway.
     pub fn strangers(mut self, hosts: &[&str]) -> Self {
         self.strangers = hosts.iter().map(|&h| h.to_owned()).collect();
         self

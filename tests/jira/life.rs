@@ -121,7 +121,9 @@ fn an_agent_that_closes_its_own_ticket_is_left_to_finish() {
         jira.add(wanted("A-1"));
         let agent = format!("{BEGIN} {GATE} {END}");
         let mut run = orchestrator(&world, &jira).agent(&agent).start();
-        world.wait_for("it runs", || begun(&world) == 1);
+        world.wait_for("it runs", || {
+            begun(&world) == 1 && jira.status("A-1") == "In Progress"
+        });
         jira.edit("A-1", |ticket| ticket.status = "Done".into());
         run.wait_for_log("the ticket was closed (Done)");
         open_gate(&world);
@@ -150,7 +152,9 @@ fn a_ticket_that_is_taken_back_stops_its_agent() {
                 .arg("--stop-grace=0s")
                 .agent(&agent)
                 .start();
-            world.wait_for("it runs", || begun(&world) == 1);
+            world.wait_for("it runs", || {
+                begun(&world) == 1 && jira.status(key) == "In Progress"
+            });
             jira.edit(key, |ticket| match closed {
                 true => ticket.status = "Done".into(),
                 false => ticket.labels.clear(),

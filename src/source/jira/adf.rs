@@ -133,15 +133,13 @@ fn alert(panel: &str) -> &'static str {
 
 fn items(page: &mut Page, node: &Node<'_>, gap: Gap, number: Option<u64>) {
     let mut list = page.list(gap, number);
-    let mut begun = false;
     for child in &node.content {
-        if begun && is_list(child) {
+        if is_list(child) && page.has_items(&list) {
             page.below(&list);
             block(page, child, Gap::Line, Gap::Line);
             page.leave();
             continue;
         }
-        begun = true;
         let task = match &*child.kind {
             "taskItem" | "blockTaskItem" => {
                 Some(child.attr("state").is_some_and(|state| state == "DONE"))

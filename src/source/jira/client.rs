@@ -35,7 +35,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// How long nothing is asked after a call that broke off, so that what one
 /// tick has to say does not wait for a deadline each.
-const BREATH: Duration = Duration::from_secs(3);
+const BREATH: Duration = Duration::from_secs(1);
 
 /// Where Jira is and who asks.
 pub struct Access {

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 mod escape;
 mod page;
 mod phrase;
+#[cfg(test)]
+pub mod read;
 
 pub use escape::url_around;
 pub use page::{Gap, List, Page};

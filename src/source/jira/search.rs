@@ -50,8 +50,6 @@ struct Walk {
     seen: BTreeSet<String>,
     tokens: BTreeSet<String>,
     token: Option<String>,
-    /// Tickets passed, those seen twice included.
-    passed: usize,
     nothing_new: usize,
 }
 
@@ -103,14 +101,14 @@ impl Search<'_> {
             self.client.was_let_in(&answer)?;
             let page: Page<'_> = serde_json::from_slice(&answer.body)
                 .map_err(|_| Trouble::Later("jira: the search's answer is none".into(), None))?;
-            let before = walk.seen.len();
+            let from = walk.seen.len();
             for raw in &page.issues {
                 if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {
                     each(raw.get());
                 }
             }
-            let new = walk.seen.len() - before;
-            match walk.next(&page, new, self.deployment) {
+            let new = walk.seen.len() - from;
+            match walk.next(&page, from, new, self.deployment) {
                 Next::Page => {}
                 Next::End => return Ok(vec![]),
                 Next::Stop(why) => return Ok(vec![format!("jira: the search {why}")]),
@@ -128,7 +126,8 @@ impl Search<'_> {
                 "/search/jql"
             }
             Deployment::DataCenter => {
-                body["startAt"] = json!(walk.passed);
+                // Not by the size of pages: one that comes twice would hide one.
+                body["startAt"] = json!(walk.seen.len());
                 "/search"
             }
         };
@@ -138,8 +137,7 @@ impl Search<'_> {
 
 impl Walk {
     /// Never decides by the size of a page: short ones are lawful.
-    fn next(&mut self, page: &Page<'_>, new: usize, deployment: Deployment) -> Next {
-        self.passed += page.issues.len();
+    fn next(&mut self, page: &Page<'_>, from: usize, new: usize, deployment: Deployment) -> Next {
         self.nothing_new = match new {
             0 => self.nothing_new + 1,
             _ => 0,
@@ -158,7 +156,10 @@ impl Walk {
                 self.token.is_some()
             }
             Deployment::DataCenter => {
-                !page.issues.is_empty() && page.total.is_none_or(|total| self.passed < total)
+                let to = from + page.issues.len();
+                let at_end = page.total.is_some_and(|total| to >= total);
+                // What was to be the last page may have been another one.
+                !page.issues.is_empty() && !(at_end && (new > 0 || self.nothing_new > 1))
             }
         };
         if !more {

@@ -68,7 +68,7 @@ impl<'a> Reader<'a, '_> {
             }
             let end = known;
             let line = &self.text[at..end];
-            if line.trim_start().starts_with('|') && self.depth < DEEPEST {
+            if is_row(line) && self.depth < DEEPEST {
                 at = self.table(at);
                 continue;
             }
@@ -115,7 +115,7 @@ impl<'a> Reader<'a, '_> {
         } else if let Some((marker, text)) = self.marker(text) {
             self.item(marker, text);
         } else {
-            if !self.phrase.is_empty() {
+            if self.phrase.len() > 0 {
                 self.phrase.line_break();
             }
             inline::parse(&mut self.phrase, text, None);
@@ -224,7 +224,7 @@ impl<'a> Reader<'a, '_> {
         let mut header = None;
         while at < self.text.len() {
             let rest = &self.text[at..];
-            if !rest.trim_start_matches([' ', '\t']).starts_with('|') {
+            if !is_row(rest) {
                 break;
             }
             let end = end_of_row(rest);
@@ -243,12 +243,16 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
+fn is_row(line: &str) -> bool {
+    line.trim_start_matches([' ', '\t']).starts_with('|')
+}
+
 /// The size of a row: up to the end of a line that ends with a bar, or before
 /// an empty line or the next row.
 fn end_of_row(text: &str) -> usize {
     let mut end = 0;
     for line in text.split('\n') {
-        let new = line.trim_start().starts_with('|') || line.trim().is_empty();
+        let new = is_row(line) || line.trim().is_empty();
         if end > 0 && new {
             return end - 1;
         }

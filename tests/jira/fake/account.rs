@@ -164,7 +164,7 @@ fn at_cloud(site: &mut Site, sent: &Sent, path: &str, json: bool) -> Caller {
         Sent::Nothing => return Caller::Anonymous { failed: false },
         Sent::Bearer(_) => {
             let body = r#"{"error":"Failed to parse Connect Session Auth Token"}"#;
-            return refused(Reply::json(403, body));
+            return refused(Reply::new(403, "application/json", body));
         }
         Sent::Nonsense => return Caller::Anonymous { failed: true },
         Sent::Basic(user, secret) => (user, secret),

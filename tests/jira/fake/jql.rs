@@ -55,6 +55,8 @@ enum Field {
     Summary,
     Text,
     Parent,
+    Assignee,
+    Reporter,
     Created,
     Updated,
     Resolution,
@@ -183,6 +185,8 @@ impl Field {
             "summary" => Field::Summary,
             "text" | "description" => Field::Text,
             "parent" => Field::Parent,
+            "assignee" => Field::Assignee,
+            "reporter" | "creator" => Field::Reporter,
             "created" | "createddate" => Field::Created,
             "updated" | "updateddate" => Field::Updated,
             "resolution" => Field::Resolution,
@@ -204,6 +208,8 @@ impl Field {
             Field::Summary => "summary",
             Field::Text => "text",
             Field::Parent => "parent",
+            Field::Assignee => "assignee",
+            Field::Reporter => "reporter",
             Field::Created => "created",
             Field::Updated => "updated",
             Field::Resolution => "resolution",
@@ -250,6 +256,8 @@ impl Field {
                 ticket.description.clone().unwrap_or_default(),
             ],
             Field::Parent => ticket.parent.iter().cloned().collect(),
+            Field::Assignee => vec![],
+            Field::Reporter => vec!["Ria Reporter".to_owned()],
             Field::Created => vec![ticket.created.to_string()],
             Field::Updated => vec![ticket.updated.to_string()],
             Field::Resolution => ticket.resolution.iter().cloned().collect(),
@@ -291,8 +299,11 @@ impl Field {
                 Some(of(ticket.priority.as_deref()?)?.cmp(&of(value)?))
             }
             Field::Key => {
-                let of = |key: &str| key.rsplit_once('-')?.1.parse::<u64>().ok();
-                Some(of(&ticket.key)?.cmp(&of(value)?))
+                let (project, number) = value.rsplit_once('-')?;
+                let (own, of) = ticket.key.rsplit_once('-')?;
+                let same = own.eq_ignore_ascii_case(project);
+                let order = of.parse::<u64>().ok()?.cmp(&number.parse().ok()?);
+                same.then_some(order)
             }
             _ => {
                 let then = if self == Field::Updated {
@@ -481,7 +492,15 @@ impl Reader<'_> {
     fn value(&mut self) -> Result<String, String> {
         match self.tokens.next() {
             Some(Token::Quoted(value)) => Ok(value),
-            Some(Token::Word(word)) => self.unreserved(word),
+            Some(Token::Word(word)) => {
+                let word = self.unreserved(word)?;
+                // A function without arguments: `currentUser()`.
+                let call = self.tokens.next_if_eq(&Token::Sign("(")).is_some();
+                if call && !self.sign(")") {
+                    return Err(self.unexpected(")"));
+                }
+                Ok(word)
+            }
             Some(Token::Sign(_)) | None => Err(self.unexpected("a value")),
         }
     }

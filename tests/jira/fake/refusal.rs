@@ -47,7 +47,11 @@ pub fn problem(status: u16, title: &str, detail: &str, instance: &str) -> Reply 
         "detail": detail,
         "instance": instance,
     });
-    Reply::new(status, "application/problem+json", body.to_string())
+    Reply::new(
+        status,
+        "application/problem+json;charset=UTF-8",
+        body.to_string(),
+    )
 }
 
 /// Of a server that stumbled.

@@ -386,3 +386,31 @@ pub fn server_info(site: &Site) -> String {
     object.extend(own.as_object().cloned().expect("an object"));
     all.to_string()
 }
+
+/// `/field`: clients look up the ids of fields by their names.
+pub fn fields_known() -> String {
+    let all = [
+        ("summary", "Summary"),
+        ("description", "Description"),
+        ("status", "Status"),
+        ("labels", "Labels"),
+        ("priority", "Priority"),
+        ("issuetype", "Issue Type"),
+        ("issuelinks", "Linked Issues"),
+        ("comment", "Comment"),
+        ("resolution", "Resolution"),
+        ("parent", "Parent"),
+    ];
+    let all = all.map(|(id, name)| {
+        serde_json::json!({
+            "id": id,
+            "name": name,
+            "custom": false,
+            "orderable": true,
+            "navigable": id != "comment",
+            "searchable": true,
+            "clauseNames": [id],
+        })
+    });
+    serde_json::Value::from(all.to_vec()).to_string()
+}

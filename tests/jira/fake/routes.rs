@@ -18,6 +18,9 @@ use super::{
 /// A client may send what it had begun before it read of a rest.
 const IN_FLIGHT: Duration = Duration::from_millis(100);
 
+/// <https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/>
+const GATEWAY: &str = "api.atlassian.com";
+
 /// Query parameters that the resources know. A misspelt one is ignored by
 /// Jira, and a violation here.
 const PARAMETERS: &[&str] = &[
@@ -142,11 +145,15 @@ fn asked(site: &Site, message: &Message, at: Instant) -> (Asked, Place) {
             .filter(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let gateway = format!("/ex/jira/{}", site.cloud_id);
+    // Behind TLS the two have names of their own.
+    let host = message.header("host").unwrap_or_default();
+    let named = site.base.starts_with("https:");
+    let right_host = |gateway: bool| !named || gateway == host.starts_with(GATEWAY);
     let (path, place) = match (inside(&gateway), inside(&site.context)) {
-        (Some(path), _) if site.cloud => (path, Place::Gateway),
+        (Some(path), _) if site.cloud && right_host(true) => (path, Place::Gateway),
         _ if site.cloud && raw.starts_with("/ex/") => (raw, Place::Nowhere),
-        (_, Some(path)) => (path, Place::Site),
-        (_, None) => (raw, Place::Nowhere),
+        (_, Some(path)) if right_host(false) => (path, Place::Site),
+        _ => (raw, Place::Nowhere),
     };
     let asked = Asked {
         at,
@@ -155,7 +162,7 @@ fn asked(site: &Site, message: &Message, at: Instant) -> (Asked, Place) {
         path: http::decode(path, false).unwrap_or_default(),
         query: http::query(query).unwrap_or_default(),
         headers: message.headers.clone(),
-        host: message.header("host").unwrap_or_default().to_owned(),
+        host: host.to_owned(),
         gateway: place == Place::Gateway,
         body: message.body.clone(),
         status: 0,
@@ -326,10 +333,7 @@ fn dressed(site: &Site, mut reply: Reply, known: bool, failed: bool) -> Reply {
         }
         return reply;
     }
-    reply = reply.header(
-        "Set-Cookie",
-        "atlassian.xsrf.token=41b8_lin; Path=/; Secure",
-    );
+    reply = reply.header("Set-Cookie", "atlassian.xsrf.token=41b8_lin; Path=/");
     if failed {
         reply = reply.header("X-Seraph-LoginReason", "AUTHENTICATED_FAILED");
     }
@@ -365,6 +369,7 @@ fn route(site: &mut Site, request: &Request<'_>) -> Reply {
         .is_some_and(|a| a.contains("application/json"));
     match (asked.method.as_str(), rest) {
         ("GET", ["serverInfo"]) => Reply::json(200, render::server_info(site)),
+        ("GET", ["field"]) => Reply::json(200, render::fields_known()),
         ("GET", ["myself"]) if request.known => Reply::json(200, render::myself(site)),
         ("GET", ["myself"]) => refusal::unauthenticated(json),
         ("GET" | "POST", ["search"]) if site.cloud => refusal::gone(),
@@ -388,7 +393,14 @@ fn of_issue(site: &mut Site, request: &Request<'_>, key: &str, rest: &[&str]) ->
     if !known {
         return nowhere(site, request.asked);
     }
-    let Some(ticket) = site.find(key).filter(|_| request.known).cloned() else {
+    // What is no number is refused before anything is looked up.
+    for name in ["startAt", "maxResults"] {
+        if let Err(reply) = request.number(name, site) {
+            return reply;
+        }
+    }
+    let seen = request.known || site.public && method == "GET";
+    let Some(ticket) = site.find(key).filter(|_| seen).cloned() else {
         return refusal::no_issue(site);
     };
     if method != "GET"

@@ -65,7 +65,7 @@ pub fn cloud(site: &mut Site, request: &Request<'_>) -> Reply {
     if query.orders() > 7 {
         return refusal::messages(400, &["The maximum number of fields in ORDER BY is 7."]);
     }
-    if !request.known {
+    if !request.known && !site.public {
         return Reply::json(200, r#"{"issues":[],"isLast":true}"#);
     }
     if let Err(unknown) = query.check(site) {
@@ -219,9 +219,9 @@ fn cloud_search(site: &Site, request: &Request<'_>) -> Result<Search, Reply> {
         ));
     }
     let good = [
-        typed(&body, "jql", Value::is_string),
+        typed(&body, "jql", |v| v.is_string() || v.is_null()),
         typed(&body, "nextPageToken", |v| v.is_string() || v.is_null()),
-        typed(&body, "maxResults", Value::is_i64),
+        typed(&body, "maxResults", |v| v.is_i64() || v.is_null()),
         typed(&body, "fields", is_strings),
         typed(&body, "expand", Value::is_string),
         typed(&body, "properties", |v| {
@@ -245,6 +245,10 @@ fn cloud_search(site: &Site, request: &Request<'_>) -> Result<Search, Reply> {
             .filter_map(Value::as_u64)
             .collect(),
         token: string(&body, "nextPageToken").filter(|t| !t.is_empty()),
+        // Nothing is as wrong as zero here.
+        most: body
+            .get("maxResults")
+            .map(|most| most.as_i64().unwrap_or(0)),
         ..common(&body)
     })
 }
@@ -311,7 +315,7 @@ pub fn data_center(site: &mut Site, request: &Request<'_>) -> Reply {
     if start + most > 10_000 {
         return refusal::stack_trace("Search limit exceeded");
     }
-    if !request.known {
+    if !request.known && !site.public {
         let body =
             format!("{{\"startAt\":{start},\"maxResults\":{most},\"total\":0,\"issues\":[]}}");
         return Reply::json(200, body);

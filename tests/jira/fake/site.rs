@@ -53,6 +53,8 @@ pub struct Site {
     pub page_cap: usize,
     /// `X-AAccountId` stands in no answer.
     pub hides_account: bool,
+    /// Who is not logged in may read every ticket.
+    pub public: bool,
 
     tickets: BTreeMap<u64, Arc<Ticket>>,
     keys: HashMap<String, u64>,
@@ -245,6 +247,7 @@ impl Site {
             has_rank: true,
             page_cap: if cloud { 100 } else { 1000 },
             hides_account: false,
+            public: false,
             tickets: BTreeMap::new(),
             keys: HashMap::new(),
             links: vec![],
@@ -360,11 +363,12 @@ impl Site {
 
     /// Higher is more urgent.
     pub fn priority_rank(&self, name: &str) -> Option<usize> {
-        let at = self
-            .priorities
-            .iter()
-            .rev()
-            .position(|p| p.to_lowercase() == name.to_lowercase());
+        let exact = self.priorities.iter().rev().position(|p| p == name);
+        if exact.is_some() {
+            return exact;
+        }
+        let same = |p: &String| p.to_lowercase() == name.to_lowercase();
+        let at = self.priorities.iter().rev().position(same);
         at.or_else(|| {
             let id = name.parse::<usize>().ok()?;
             self.priorities.len().checked_sub(id)

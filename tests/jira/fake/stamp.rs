@@ -52,8 +52,19 @@ pub fn read_http(text: &str) -> Option<i64> {
     read(&format!("{year}-{month:02}-{day} {time}"))
 }
 
-/// Reads `2026-09-25`, `2026-09-25 22:42` and what [`write`] makes.
+/// Reads `2026-09-25`, `2026-09-25 22:42`, `-7d` and what [`write`] makes.
 pub fn read(text: &str) -> Option<i64> {
+    if let Some(ago) = text.strip_prefix('-') {
+        let unit = match ago.chars().last()? {
+            'm' => 1,
+            'h' => 60,
+            'd' => 24 * 60,
+            'w' => 7 * 24 * 60,
+            _ => return None,
+        };
+        let many: i64 = ago[..ago.len() - 1].parse().ok()?;
+        return Some(now() - many * unit * 60_000);
+    }
     let mut offset = 0;
     let text = match text
         .char_indices()

@@ -11,12 +11,14 @@ pub struct Around {
     pub after: char,
     /// Whether the piece begins a line of a block, where more has a meaning.
     pub begins: bool,
-    /// Whether its line begins with a bracket.
+    /// Whether its block begins with a bracket.
     pub bracket: bool,
     /// Whether it is the text of a link.
     pub link: bool,
     /// Whether a tilde could meet another.
     pub tildes: bool,
+    /// Whether the space around it may go, or become a tag.
+    pub cell: bool,
 }
 
 /// The bytes that can mean something anywhere in a line.
@@ -57,13 +59,16 @@ pub fn text(out: &mut String, text: &str, around: Around) {
         }
         let after = || text[end..].chars().next().unwrap_or(around.after);
         let before = || text[..i].chars().next_back().unwrap_or(around.before);
-        let apart = || before().is_whitespace() && after().is_whitespace();
+        let apart = || !around.cell && before().is_whitespace() && after().is_whitespace();
         let means = match c {
             b'`' => true,
-            b'\\' => after() == '\n' || after().is_ascii_punctuation(),
+            b'\\' => {
+                let c = after();
+                end == b.len() || c.is_ascii_punctuation() || around.cell && c.is_whitespace()
+            }
             b'*' => !apart(),
             b'_' => !apart() && !(before().is_alphanumeric() && after().is_alphanumeric()),
-            b'~' => around.tildes && !apart(),
+            b'~' => around.tildes && (!apart() || around.begins && i == 0),
             b'[' => around.link,
             b']' => around.link || after() == '(' || around.bracket && after() == ':',
             b'!' => after() == '[',
@@ -75,11 +80,12 @@ pub fn text(out: &mut String, text: &str, around: Around) {
             // A colon: of an address, which is kept in one piece.
             _ => {
                 if let Some((from, to)) = url_around(text, done, i).filter(|_| !around.link) {
-                    let url = &text[from..to];
-                    let next = text[to..].chars().next().unwrap_or(around.after);
-                    if is_touched(url, next) {
-                        out.push_str(&text[done..from]);
-                        out.extend(["<", url, ">"]);
+                    if is_touched(text, from, to, around.after) {
+                        // What had no meaning before a letter.
+                        let kept = text[done..from].trim_end_matches(['\\', '_']).len();
+                        out.push_str(&text[done..done + kept]);
+                        out.extend(text[done + kept..from].chars().flat_map(|c| ['\\', c]));
+                        out.extend(["<", &text[from..to], ">"]);
                         done = to;
                     }
                     end = to;
@@ -103,17 +109,18 @@ pub fn text(out: &mut String, text: &str, around: Around) {
 /// Where a backslash has to stand in a text that begins a line.
 fn meaning_at_line_start(text: &str, after: char) -> Option<usize> {
     let b = text.as_bytes();
-    let blank = |at: usize| match b.get(at) {
-        Some(c) => c.is_ascii_whitespace(),
-        None => after.is_whitespace(),
+    let blank = |at: usize| {
+        let next = text.get(at..).and_then(|rest| rest.chars().next());
+        next.unwrap_or(after).is_whitespace()
     };
-    let only = |set: &[u8]| b.iter().all(|c| set.contains(c));
+    let only = |set: &[u8]| text.trim_end().bytes().all(|c| set.contains(&c));
     let first = *b.first()?;
     let run = b.iter().take_while(|c| **c == first).count();
     let at_first = match first {
         b'#' => run <= 6 && blank(run),
         b'>' => true,
-        b'+' | b'*' | b'_' => blank(1),
+        b'+' => blank(1),
+        b'*' | b'_' => blank(run),
         b'-' => blank(1) || only(b"-|: \t"),
         b'|' | b':' => only(b"-|: \t"),
         b'=' => only(b"= \t"),
@@ -155,7 +162,7 @@ pub fn url_around(text: &str, from: usize, colon: usize) -> Option<(usize, usize
         return None;
     }
     let rest = &text[colon + 3..];
-    let size = rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"'));
+    let size = rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|'));
     let end = colon + 3 + end_of_url(&rest[..size.unwrap_or(rest.len())]);
     (end > colon + 3).then_some((begin, end))
 }
@@ -170,7 +177,7 @@ fn end_of_url(url: &str) -> usize {
     for b in url.bytes().rev() {
         match b {
             b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b'*' | b'_' | b'~' | b'`' | b']'
-            | b'}' | b'|' | b'\\' => {}
+            | b'}' | b'\\' => {}
             b')' if open < 0 => open += 1,
             _ => break,
         }
@@ -179,17 +186,18 @@ fn end_of_url(url: &str) -> usize {
     end
 }
 
-/// Whether a part of an address would be read as something else.
-fn is_touched(url: &str, next: char) -> bool {
-    let b = url.as_bytes();
-    let word = |at: Option<usize>| match at.map(|at| b.get(at)) {
-        Some(Some(c)) => c.is_ascii_alphanumeric() || *c >= 0x80 || *c == b'_',
-        Some(None) => next.is_alphanumeric(),
-        None => false,
+/// Whether a part of the address from `from` to `to` would be read as
+/// something else.
+fn is_touched(text: &str, from: usize, to: usize, after: char) -> bool {
+    let b = text.as_bytes();
+    let word = |at: usize| match b.get(at) {
+        Some(c) => c.is_ascii_alphanumeric() || *c >= 0x80 || *c == b'_',
+        None => after.is_alphanumeric(),
     };
-    b.iter().enumerate().any(|(i, c)| match c {
+    (from..to).any(|i| match b[i] {
         b'*' | b'~' | b'`' | b'\\' | b'[' | b']' => true,
-        b'_' => !word(i.checked_sub(1)) || !word(Some(i + 1)),
+        // The first is a letter of the scheme.
+        b'_' => !word(i - 1) || !word(i + 1),
         b'&' => is_entity(&b[i..]),
         _ => false,
     })

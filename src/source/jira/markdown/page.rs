@@ -30,14 +30,40 @@ pub struct List {
     /// Whether it has the second kind of marker, because a list with the
     /// first kind ends right before.
     other: bool,
-    /// Before the next item.
+    /// Before the first item.
     gap: Gap,
+    /// Where it begins.
+    from: usize,
+}
+
+/// Where a page stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Where the text of the current line begins.
+    line: usize,
+    /// Where the text of the current block begins.
+    block: usize,
+    /// Whether the next block begins right here.
+    fresh: bool,
+    /// Whether that is behind the box of a task, which is text: only text may
+    /// follow it there.
+    boxed: bool,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place {
+            fresh: true,
+            ..Place::default()
+        }
+    }
 }
 
 /// A list item or quote that is being written.
 struct Nest {
-    /// Where the page stood before, to go back there if nothing comes.
-    before: Option<(usize, usize, bool)>,
+    /// How long the page was before, and where it stood, to go back there if
+    /// nothing comes.
+    before: Option<(usize, Place)>,
     /// The size of the prefix around it.
     prefix: usize,
 }
@@ -49,10 +75,7 @@ pub struct Page {
     /// What stands before the lines of the blocks now written.
     prefix: String,
     nests: Vec<Nest>,
-    /// Where the text of the current line begins.
-    line: usize,
-    /// Whether the next block begins right here.
-    fresh: bool,
+    at: Place,
     /// A line break that is written as soon as something follows.
     pending: bool,
     /// Whether this is a cell: no block has more than lines.
@@ -67,7 +90,7 @@ impl Page {
     /// An empty page.
     pub fn new() -> Page {
         Page {
-            fresh: true,
+            at: Place::new(),
             ..Page::default()
         }
     }
@@ -75,7 +98,7 @@ impl Page {
     /// A cell of a table, for [`Page::table`].
     pub fn cell() -> Page {
         Page {
-            fresh: true,
+            at: Place::new(),
             cell: true,
             ..Page::default()
         }
@@ -83,7 +106,7 @@ impl Page {
 
     /// The Markdown, without empty lines around it.
     pub fn finish(mut self) -> String {
-        self.end_line();
+        self.text.truncate(self.text.trim_end().len());
         self.text
     }
 
@@ -92,6 +115,7 @@ impl Page {
         if phrase.is_blank() {
             return;
         }
+        self.at.boxed = false;
         self.begin(gap);
         phrase::write(self, phrase);
         self.end_line();
@@ -114,9 +138,9 @@ impl Page {
         self.one_line = false;
         self.end_line();
         // Signs at the end would be taken for the other half of a frame.
-        let bare = self.text[self.line..].trim_end_matches('#');
-        if bare.len() < self.text.len() - self.line && bare.ends_with([' ', '\t']) {
-            self.text.insert(self.line + bare.len(), '\\');
+        let bare = self.text[self.at.line..].trim_end_matches('#');
+        if bare.len() < self.text.len() - self.at.line && bare.ends_with([' ', '\t']) {
+            self.text.insert(self.at.line + bare.len(), '\\');
         }
     }
 
@@ -150,9 +174,9 @@ impl Page {
     /// A line across the page.
     pub fn rule(&mut self, gap: Gap) {
         self.begin(gap);
-        // Not with hyphens, which after the marker of a list are one line
-        // with it.
-        self.push("***");
+        // Hyphens after the marker of a list would be one line with it, and
+        // stars in a cell would mark something.
+        self.push(if self.cell { "---" } else { "***" });
     }
 
     /// A table, its cells as [`Page::cell`] gives them. Without a header the
@@ -213,13 +237,14 @@ impl Page {
         List {
             number: number.map(|n| if n > LARGEST { 1 } else { n }),
             other,
-            // Only a list that begins with 1 may follow a paragraph directly.
-            gap: if number.is_some_and(|n| n != 1) {
-                Gap::Blank
-            } else {
-                gap
-            },
+            gap,
+            from: self.text.len(),
         }
+    }
+
+    /// Whether there is an item; those without content are none.
+    pub fn has_items(&self, list: &List) -> bool {
+        self.text.len() > list.from
     }
 
     /// Begins an item, which with a task is done or is not; ends with
@@ -230,6 +255,13 @@ impl Page {
             (None, true) => "+ ".to_owned(),
             (Some(n), other) => format!("{n}{} ", if other { ')' } else { '.' }),
         };
+        let gap = match list.number {
+            // Those before had no content.
+            _ if self.has_items(list) => Gap::Line,
+            None | Some(1) => list.gap,
+            // Only what begins with 1 may follow a paragraph directly.
+            Some(_) => Gap::Blank,
+        };
         list.number = list.number.map(|n| (n + 1).min(LARGEST));
         let indent = " ".repeat(marker.len());
         match task {
@@ -237,12 +269,12 @@ impl Page {
             Some(false) => marker.push_str("[ ] "),
             None => {}
         }
-        self.enter(list.gap, &marker, &indent);
-        list.gap = Gap::Line;
+        self.enter(gap, &marker, &indent);
         if task.is_some()
             && let Some(nest) = self.nests.last_mut()
         {
             nest.before = None;
+            self.at.boxed = true;
         }
     }
 
@@ -284,27 +316,30 @@ impl Page {
         let Some(nest) = self.nests.pop() else { return };
         self.prefix.truncate(nest.prefix);
         match nest.before {
-            Some((size, line, fresh)) if self.fresh => {
+            Some((size, place)) if self.at.fresh => {
                 self.text.truncate(size);
-                (self.line, self.fresh) = (line, fresh);
+                self.at = place;
             }
             _ => {
-                self.fresh = false;
+                (self.at.fresh, self.at.boxed) = (false, false);
                 self.end_line();
             }
         }
     }
 
     fn enter(&mut self, gap: Gap, first: &str, rest: &str) {
-        let before = (self.text.len(), self.line, self.fresh);
+        let before = (self.text.len(), self.at);
         self.begin(gap);
         self.text.push_str(first);
-        self.line = self.text.len();
-        self.fresh = true;
+        self.at = Place {
+            line: self.text.len(),
+            block: self.text.len(),
+            ..Place::new()
+        };
         self.nest(Some(before), rest);
     }
 
-    fn nest(&mut self, before: Option<(usize, usize, bool)>, rest: &str) {
+    fn nest(&mut self, before: Option<(usize, Place)>, rest: &str) {
         let prefix = self.prefix.len();
         self.nests.push(Nest { before, prefix });
         if self.nests.len() <= DEEPEST && !self.cell {
@@ -315,13 +350,17 @@ impl Page {
     /// Where a block begins.
     fn begin(&mut self, gap: Gap) {
         self.end_line();
-        if !self.fresh {
+        let boxed = std::mem::take(&mut self.at.boxed);
+        if boxed {
+            self.new_line(false);
+        } else if !self.at.fresh {
             if gap == Gap::Blank && !self.cell {
                 self.new_line(true);
             }
             self.new_line(false);
         }
-        self.fresh = true;
+        self.at.fresh = true;
+        self.at.block = self.text.len();
     }
 
     /// The next line of the same block.
@@ -332,21 +371,23 @@ impl Page {
             false => &self.prefix,
         };
         self.text.push_str(prefix);
-        self.line = self.text.len();
+        self.at.line = self.text.len();
     }
 
     /// Leaves neither a break nor a space at the end of a line.
     fn end_line(&mut self) {
         self.pending = false;
-        let kept = self.text[self.line..].trim_end_matches([' ', '\t']).len();
-        self.text.truncate(self.line + kept);
+        let kept = self.text[self.at.line..]
+            .trim_end_matches([' ', '\t'])
+            .len();
+        self.text.truncate(self.at.line + kept);
     }
 
     /// Appends finished Markdown without a newline.
     pub(super) fn push(&mut self, markdown: &str) {
         self.settle();
         self.text.push_str(markdown);
-        self.fresh = false;
+        self.at.fresh = false;
     }
 
     /// Writes the line break that waits.
@@ -368,7 +409,7 @@ impl Page {
 
     /// Ends the line inside its block; nothing at its beginning.
     pub(super) fn line_break(&mut self) {
-        self.pending |= self.text.len() > self.line;
+        self.pending |= self.text.len() > self.at.line;
     }
 
     /// A space between two words; nothing at the beginning of a line.
@@ -380,7 +421,7 @@ impl Page {
 
     /// The last character on this line; a newline at its beginning.
     pub(super) fn last(&self) -> char {
-        match self.text[self.line..].chars().next_back() {
+        match self.text[self.at.line..].chars().next_back() {
             Some(c) if !self.pending => c,
             _ => '\n',
         }
@@ -391,16 +432,21 @@ impl Page {
         self.last() == '\n' && !self.cell && !self.one_line
     }
 
-    /// Whether this line begins with a bracket.
+    /// Whether the block begins with a bracket.
     pub(super) fn begins_with_bracket(&self) -> bool {
-        self.text[self.line..].starts_with('[')
+        self.text[self.at.block..].starts_with('[')
+    }
+
+    /// Whether this is a cell, where blocks are in one line in the end.
+    pub(super) fn is_cell(&self) -> bool {
+        self.cell
     }
 
     /// Puts other signs in the place of those between `from` and `to`.
     pub(super) fn replace(&mut self, from: usize, to: usize, with: &str) {
         self.text.replace_range(from..to, with);
-        if self.line >= to {
-            self.line = self.line + with.len() - (to - from);
+        if self.at.line >= to {
+            self.at.line = self.at.line + with.len() - (to - from);
         }
     }
 }

@@ -136,9 +136,10 @@ impl<'a> Phrase<'a> {
         self.links.len() - 1
     }
 
-    /// Whether there are no pieces.
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+    /// The number of pieces.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.pieces.len()
     }
 
     /// Marks the pieces from the one with this number on.
@@ -197,6 +198,12 @@ impl Piece<'_> {
 
     /// The first character that is written for it, from this level on.
     fn first(&self, level: usize) -> char {
+        // Space goes before the marks.
+        if let What::Text(text) = &self.what
+            && let Some(space) = text.chars().next().filter(|c| c.is_whitespace())
+        {
+            return space;
+        }
         if level == 0 && self.link.is_some() {
             return '[';
         }
@@ -206,7 +213,8 @@ impl Piece<'_> {
         match &self.what {
             What::Text(text) => text.chars().next().unwrap_or('\n'),
             What::Code(_) => '`',
-            What::Url(_) => '<',
+            What::Url(url) if escape::is_autolink(url) => '<',
+            What::Url(_) => '[',
             What::Image { .. } => '!',
             What::Break => '\n',
         }
@@ -272,7 +280,7 @@ pub fn write(page: &mut Page, mut phrase: Phrase<'_>) {
         What::Code(_) | What::Url(_) | What::Image { .. } | What::Break => 0,
     });
     let struck = phrase.pieces.iter().any(|p| p.marks.has(Mark::Strike));
-    let tildes = struck || texts.sum::<usize>() > 1;
+    let tildes = page.is_cell() || struck || texts.sum::<usize>() > 1;
     let mut writer = Writer {
         page,
         links: &phrase.links,
@@ -487,6 +495,7 @@ impl Writer<'_> {
                     bracket: self.page.begins_with_bracket() || at_start && line.starts_with('['),
                     link: self.link,
                     tildes: self.tildes,
+                    cell: self.page.is_cell(),
                 };
                 escape::text(&mut self.page.text, line, around);
             }
@@ -506,6 +515,7 @@ fn escape_link_text(out: &mut String, text: &str) {
         bracket: false,
         link: true,
         tildes: true,
+        cell: true,
     };
     for (n, line) in text.split('\n').enumerate() {
         if n > 0 {

@@ -139,43 +139,40 @@ impl<'a> Scan<'a, '_> {
             Some(n) if inside[n..].starts_with(']') && self.link.is_none() => &inside[..n],
             _ => return 0,
         };
-        let size = inside.len() + 2;
         let (alias, target, title) = parts(inside);
-        let text = Marks::default();
-        if let Some(file) = target.strip_prefix('^') {
-            self.skip(at, size);
-            if !alias.is_empty() {
-                parse(self.phrase, alias, None);
-                self.phrase.single(" ", None);
-            }
-            self.phrase
-                .text(format!("[attachment: {file}]"), text, None);
-        } else if let Some(user) = target.strip_prefix('~').filter(|u| !u.is_empty()) {
-            self.skip(at, size);
-            let user = user.strip_prefix("accountid:").unwrap_or(user);
-            match alias {
-                "" => self.phrase.text(format!("@{user}"), text, None),
-                alias => parse(self.phrase, alias, None),
-            }
-        } else if let Some(anchor) = target.strip_prefix('#').filter(|a| !a.is_empty()) {
-            self.skip(at, size);
-            parse(
-                self.phrase,
-                if alias.is_empty() { anchor } else { alias },
-                None,
-            );
-        } else if is_address(target) {
-            self.skip(at, size);
-            if alias.is_empty() || alias == target {
-                self.phrase.url(target, text, None);
-            } else {
-                let link = self.phrase.link(target, title);
-                parse(self.phrase, alias, Some(link));
-            }
-        } else {
+        if target.is_empty() {
             return 0;
         }
+        let size = self.skip(at, inside.len() + 2);
+        if let Some(file) = target.strip_prefix('^') {
+            self.named(alias, format!("[attachment: {file}]"));
+        } else if let Some(user) = target.strip_prefix('~') {
+            let user = user.strip_prefix("accountid:").unwrap_or(user);
+            self.named(alias, format!("@{user}"));
+        } else if alias.is_empty() && target.starts_with('#') {
+            parse(self.phrase, &target[1..], None);
+        } else if alias.is_empty() || alias == target {
+            self.phrase.url(target, Marks::default(), None);
+        } else {
+            let link = self.phrase.link(target, title);
+            let pieces = self.phrase.len();
+            parse(self.phrase, alias, Some(link));
+            if self.phrase.len() == pieces {
+                // So that the link is there, with its address as its text.
+                self.phrase.single(" ", Some(link));
+            }
+        }
         size
+    }
+
+    /// What is no link in Markdown, behind the text it has as one.
+    fn named(&mut self, alias: &'a str, name: String) {
+        parse(self.phrase, alias, None);
+        let name = match alias {
+            "" => name,
+            _ => format!(" ({name})"),
+        };
+        self.phrase.single(name, None);
     }
 
     fn image(&mut self, at: usize) -> usize {
@@ -195,12 +192,13 @@ impl<'a> Scan<'a, '_> {
             return 0;
         }
         self.skip(at, size + 2);
-        match is_url {
-            true => self.phrase.image("", name, self.link),
-            false => {
-                let text = format!("[attachment: {name}]");
-                self.phrase.text(text, Marks::default(), self.link);
-            }
+        if is_url {
+            let mut given = inside[..size].split(['|', ',']);
+            let alt = given.find_map(|p| p.trim().strip_prefix("alt="));
+            self.phrase.image(alt.unwrap_or_default(), name, self.link);
+        } else {
+            let text = format!("[attachment: {name}]");
+            self.phrase.single(text, self.link);
         }
         size + 2
     }
@@ -212,7 +210,7 @@ impl<'a> Scan<'a, '_> {
         };
         let ends = |n: &usize| {
             let rest = &self.line[*n..];
-            rest.starts_with(['|', ']']) || rest.starts_with("{color")
+            rest.starts_with(']') || rest.starts_with("{color")
         };
         let mut inside = (at + 3..to).filter(|n| self.line.is_char_boundary(*n));
         to = inside.find(ends).unwrap_or(to);
@@ -283,7 +281,8 @@ fn parts(inside: &str) -> (&str, &str, &str) {
     let mut at = 0;
     for part in rest.split('|') {
         let is_target = at > 0 || !rest.contains('|');
-        if is_target && (is_address(part.trim()) || part.starts_with(['^', '~', '#'])) {
+        let name = part.len() > 1 && part.starts_with(['^', '~', '#']);
+        if is_target && (name || is_address(part.trim())) {
             let alias = rest[..at].strip_suffix('|').unwrap_or_default();
             let hint = rest[at + part.len()..].strip_prefix('|');
             let hint = hint.filter(|_| !look).unwrap_or_default();

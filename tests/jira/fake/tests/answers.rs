@@ -166,12 +166,12 @@ fn all_shapes_of_errors_occur() {
     assert_eq!(plain.status, 415);
     assert_eq!(
         plain.header("content-type"),
-        Some("application/problem+json")
+        Some("application/problem+json;charset=UTF-8")
     );
     let word = jira.get("/rest/api/3/issue/A-1/comment?maxResults=many");
     assert_eq!(
         (word.status, word.header("content-type")),
-        (400, Some("application/problem+json"))
+        (400, Some("application/problem+json;charset=UTF-8"))
     );
 }
 

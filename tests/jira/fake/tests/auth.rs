@@ -67,6 +67,22 @@ fn wrong_credentials_on_cloud_find_nothing_and_are_no_error() {
 }
 
 #[test]
+fn a_public_site_shows_its_tickets_to_those_whose_token_is_wrong() {
+    let jira = cloud();
+    jira.with(|site| site.public = true);
+    let wrong = basic(&jira.user(), "wrong");
+    let search = jira.send_as("GET", BOT, &[("Authorization", &wrong)], "");
+    assert!(search.text().contains("10001"));
+    assert_eq!(search.header("x-aaccountid"), None);
+    let write = [
+        ("Authorization", wrong.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let put = jira.send_as("PUT", "/rest/api/3/issue/A-1", &write, "{}");
+    assert_eq!(put.status, 404);
+}
+
+#[test]
 fn without_credentials_nothing_is_said_of_them() {
     let jira = cloud();
     let search = jira.send_as("GET", BOT, &[], "");
@@ -272,6 +288,6 @@ fn each_deployment_has_its_own_routes() {
     assert_eq!(nowhere.status, 404);
     assert_eq!(
         nowhere.header("content-type"),
-        Some("application/problem+json")
+        Some("application/problem+json;charset=UTF-8")
     );
 }

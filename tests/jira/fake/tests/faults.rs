@@ -241,17 +241,26 @@ fn hosts_are_played_over_tls_behind_a_proxy() {
             .starts_with("HTTP/1.1 200 OK")
     );
     jira.assert_no_violations();
+    assert!(
+        ask("api.atlassian.com")
+            .unwrap()
+            .starts_with("HTTP/1.1 404"),
+        "no site there"
+    );
     assert!(ask("evil.example").unwrap().starts_with("HTTP/1.1 200 OK"));
     assert!(jira.violations()[0].contains("sent credentials to evil.example"));
     assert!(ask("other.example").is_err(), "no certificate for it");
-    assert_eq!(
-        proxy.hosts(),
-        ["acme.atlassian.net", "evil.example", "other.example"]
-    );
+    let hosts = [
+        "acme.atlassian.net",
+        "api.atlassian.com",
+        "evil.example",
+        "other.example",
+    ];
+    assert_eq!(proxy.hosts(), hosts);
     let told: Vec<String> = jira
         .credentials()
         .into_iter()
         .map(|(host, _)| host)
         .collect();
-    assert_eq!(told, ["acme.atlassian.net", "evil.example"]);
+    assert_eq!(told, hosts[..3]);
 }

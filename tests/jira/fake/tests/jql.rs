@@ -97,6 +97,12 @@ fn and_binds_before_or_and_parentheses_before_both() {
     assert_eq!(find("summary ~ 'NOTHING'"), ["B-1"]);
     assert_eq!(find("priority >= Low"), ["A-1", "A-2"]);
     assert_eq!(
+        find("created >= \"2026-01-01\" and created < -1h and key <= A-2"),
+        ["A-1", "A-2"]
+    );
+    assert_eq!(find("assignee = currentUser()"), [""; 0]);
+    assert_eq!(find("assignee is EMPTY and project != A"), ["B-1"]);
+    assert_eq!(
         find("priority is empty and statusCategory = 'done'"),
         ["A-10"]
     );
