@@ -1,12 +1,20 @@
 //! That README.md is true: every block of it is read by what it is written
 //! for, and every name in it is there.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use recac_orchestrator::{
     agent,
     core::Hold,
     flags::{self, Asked},
+    runtime::kube::{deploy, manifest, template::Template},
     source::{
         file::{entry, outcomes, plan},
         repo::Repos,
@@ -51,7 +59,16 @@ fn blocks_of(language: &str) -> Vec<String> {
 #[test]
 fn every_block_is_of_a_kind_that_is_tested() {
     for (language, body) in blocks(&readme()) {
-        let known = ["sh", "crontab", "ini", "dockerfile", "json", "jsonl"];
+        let known = [
+            "sh",
+            "crontab",
+            "ini",
+            "dockerfile",
+            "json",
+            "json pod",
+            "json template",
+            "jsonl",
+        ];
         assert!(known.contains(&language.as_str()), "{language:?}: {body}");
     }
 }
@@ -83,11 +100,11 @@ fn lines(script: &str) -> Vec<String> {
 
 /// What the orchestrator is given on this line, if it is called there.
 fn call(line: &str) -> Option<Vec<String>> {
-    // What goes to files is the shell's.
+    // What goes to files and further programs is the shell's.
     let words = agent::split(line).unwrap();
     let words: Vec<String> = words
         .into_iter()
-        .take_while(|word| !word.contains('>'))
+        .take_while(|word| !word.contains('>') && word != "|")
         .collect();
     match words.first()?.as_str() {
         "orchestrator" | "/usr/local/bin/orchestrator" => Some(words[1..].to_vec()),
@@ -251,22 +268,24 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 
 /// The variables it sets, and its instructions.
 fn dockerfile(text: &str) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut place = String::new();
     let (mut env, mut instructions) = (BTreeMap::new(), Vec::new());
     for line in lines(text) {
         let (instruction, rest) = line.split_once(' ').unwrap();
         match instruction {
             "FROM" => assert_eq!(rest, "scratch"),
-            "COPY" => assert!(
-                rest.split(' ').count() >= 2 && rest.ends_with('/'),
-                "{rest}"
-            ),
+            "COPY" => {
+                let (_, to) = rest.rsplit_once(' ').unwrap();
+                assert!(to.ends_with('/'), "{rest}");
+                place = format!("{to}orchestrator");
+            }
             "ENV" => {
                 let pairs = rest.split(' ').map(|pair| pair.split_once('=').unwrap());
                 env.extend(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())));
             }
             "ENTRYPOINT" => {
                 let words: Vec<String> = serde_json::from_str(rest).expect("the JSON form");
-                assert_eq!(words, ["/usr/local/bin/orchestrator"]);
+                assert_eq!(words, [place.as_str()]);
             }
             other => panic!("{other} is not expected in a Dockerfile of ours"),
         }
@@ -280,6 +299,98 @@ fn the_dockerfile_starts_from_nothing_and_needs_no_shell() {
     let (env, instructions) = dockerfile(&blocks_of("dockerfile")[0]);
     assert_eq!(instructions, ["FROM", "COPY", "ENV", "ENTRYPOINT"]);
     takes(&[], &env).unwrap();
+    // That of a cluster has the binary where `manifest` looks for it.
+    let image = &blocks_of("dockerfile")[1];
+    let (_, instructions) = dockerfile(image);
+    assert_eq!(instructions, ["FROM", "COPY", "ENTRYPOINT"]);
+    assert!(image.contains("\"/orchestrator\""));
+}
+
+// --- Kubernetes
+
+fn job_settings() -> manifest::Settings {
+    manifest::Settings {
+        namespace: "agents".into(),
+        pull: flags::PullPolicy::Always,
+        secret: "s".into(),
+        service_account: None,
+        start_timeout: Duration::from_secs(600),
+        agent_timeout: Duration::from_secs(7200),
+        template: None,
+    }
+}
+
+#[test]
+fn the_templates_can_be_laid_over_a_job_and_are_found_in_it() {
+    for text in blocks_of("json template") {
+        let mut settings = job_settings();
+        let template = Template::parse(&text).unwrap();
+        template.check(&settings).unwrap();
+        let plain = manifest::job(&settings, &manifest::sample("x"));
+        settings.template = Some(template);
+        let job = manifest::job(&settings, &manifest::sample("x"));
+        assert_ne!(job, plain, "{text}");
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["restartPolicy"], "Never");
+        assert_eq!(pod["containers"][0]["volumeMounts"][0]["name"], "workspace");
+    }
+}
+
+#[test]
+fn the_sidecar_is_one_and_takes_its_environment() {
+    for text in blocks_of("json pod") {
+        let pod: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let sidecar = &pod["spec"]["initContainers"][0];
+        assert_eq!(sidecar["restartPolicy"], "Always");
+        let env = sidecar["env"].as_array().unwrap().iter();
+        let env = env.map(|var| {
+            let text = |key: &str| var[key].as_str().unwrap().to_owned();
+            (text("name"), text("value"))
+        });
+        takes(&[], &env.collect()).unwrap();
+        for mount in sidecar["volumeMounts"].as_array().unwrap() {
+            let volumes = pod["spec"]["volumes"].as_array().unwrap();
+            assert!(volumes.iter().any(|v| v["name"] == mount["name"]));
+        }
+    }
+}
+
+/// Every verb of the printed role stands in the table, and no other.
+#[test]
+fn the_table_of_permissions_is_the_role() {
+    let list = deploy::deploy(&deploy::Deploy {
+        owner: "default",
+        namespace: None,
+        image: "o",
+        given: &[],
+        leader_elect: true,
+        work_file: true,
+        outcomes: Some("recac-orchestrator-outcomes"),
+        template: None,
+    });
+    let items = list["items"].as_array().unwrap();
+    let role = items.iter().find(|item| item["kind"] == "Role").unwrap();
+    let mut granted = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let what = rule["resources"][0].as_str().unwrap();
+        let verbs = rule["verbs"].as_array().unwrap().iter();
+        granted.extend(verbs.map(|verb| format!("{what} {}", verb.as_str().unwrap())));
+    }
+    let readme = readme();
+    let (_, table) = readme
+        .split_once("| resource | verbs | what for |\n|---|---|---|\n")
+        .unwrap();
+    let mut listed = BTreeSet::new();
+    let mut what = String::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        if cells[1] != "…" {
+            what = cells[1].replace('`', "");
+        }
+        let verbs = cells[2].split('`').skip(1).step_by(2);
+        listed.extend(verbs.map(|verb| format!("{what} {verb}")));
+    }
+    assert_eq!(listed, granted);
 }
 
 // --- files
