@@ -12,6 +12,7 @@ mod cli;
 mod docker;
 mod file;
 mod jira;
+mod kube;
 mod layers;
 mod process;
 mod random;

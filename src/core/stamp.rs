@@ -28,6 +28,21 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// A date as HTTP writes it (RFC 9110, section 5.6.7), such as
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`.
+    #[must_use]
+    pub fn from_http(date: &str) -> Option<Stamp> {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let mut parts = date.split_whitespace().skip(1);
+        let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let month = MONTHS.iter().position(|m| *m == month)? + 1;
+        format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds, such as `2026-11-24T03:05:07.123Z`.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +162,15 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_http_writes() {
+        let date = Stamp::from_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(date.to_string(), "1994-11-06T08:49:37.000Z");
+        for odd in ["", "soon", "Sun, 06 Foo 1994 08:49:37 GMT"] {
+            assert_eq!(Stamp::from_http(odd), None);
+        }
+    }
 
     fn ms(text: &str) -> u64 {
         text.parse::<Stamp>().unwrap().0

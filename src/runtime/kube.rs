@@ -10,6 +10,7 @@ pub mod config_map;
 pub mod deploy;
 pub mod lease;
 pub mod manifest;
+pub mod skew;
 pub mod state;
 pub mod template;
 mod watch;
@@ -229,6 +230,9 @@ impl Kube {
             .client
             .list::<Job>(&self.jobs(), &self.ours())
             .map_err(|e| e.to_string())?;
+        // All times of Jobs and pods are the server's.
+        let skew = self.client.skew();
+        let now = skew.theirs(now);
         let (before, looked) = {
             let memory = lock(&self.memory);
             (memory.seen.clone(), memory.looked)
@@ -290,7 +294,11 @@ impl Kube {
         for ghost in ghosts {
             seen.insert(ghost.run.uid.clone(), Arc::clone(ghost));
         }
-        let runs = seen.values().map(|seen| seen.run.clone()).collect();
+        let runs = seen.values().map(|seen| seen.run.clone()).map(|run| Run {
+            state: skew.ours(run.state),
+            ..run
+        });
+        let runs = runs.collect();
         let mut memory = lock(&self.memory);
         memory.seen = seen;
         memory.version = version;

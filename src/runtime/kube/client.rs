@@ -19,6 +19,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     access::{Access, Credential, Exec, Origin, User},
+    skew::Skew,
     state::List,
 };
 use crate::{
@@ -132,6 +133,7 @@ pub struct Client {
     /// When it may be asked again, where it asked for a pause.
     pause: Mutex<Option<Instant>>,
     warned: Mutex<BTreeSet<String>>,
+    skew: Mutex<Skew>,
     /// Until when anything may be changed; for ever without an election.
     lead: Mutex<Option<Instant>>,
 }
@@ -187,6 +189,7 @@ impl Client {
             now: Mutex::new(now),
             pause: Mutex::default(),
             warned: Mutex::default(),
+            skew: Mutex::default(),
             lead: Mutex::default(),
         })
     }
@@ -195,6 +198,12 @@ impl Client {
     #[must_use]
     pub fn namespace(&self) -> Option<String> {
         lock(&self.now).access.namespace.clone()
+    }
+
+    /// How the server's clock goes, as far as its answers have said.
+    #[must_use]
+    pub fn skew(&self) -> Skew {
+        *lock(&self.skew)
     }
 
     /// From now on changes only until then. Before the first call there is no
@@ -255,6 +264,10 @@ impl Client {
                 .map_err(|failed| silent(server, &failed))?;
             Ok((answer.status, answer))
         })?;
+        if let Some(date) = sent.header("date") {
+            let mut skew = lock(&self.skew);
+            *skew = skew.after(date, clock::now());
+        }
         for warning in sent.headers_named("warning") {
             self.warn(warning);
         }

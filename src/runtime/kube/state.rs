@@ -21,7 +21,6 @@ pub struct List<T> {
     #[serde(default)]
     pub metadata: ListMeta,
     /// Its part on this page.
-    #[serde(default = "Vec::new")]
     pub items: Vec<T>,
 }
 
@@ -380,6 +379,14 @@ impl Job {
                 orphaned: false,
             };
         }
+        let newest = pods.iter().max_by_key(|pod| pod.age());
+        if let Some(since) = newest.and_then(Pod::agent_over) {
+            // The Job says so a little later.
+            return State::Running {
+                since,
+                orphaned: false,
+            };
+        }
         if there.is_empty() && self.status.ready == Some(1) {
             // Its pods are not for us to see.
             return State::Running {
@@ -529,6 +536,15 @@ impl Pod {
         let over = state.terminated.as_ref().map(Terminated::started);
         let started = running.or(over)?;
         started.or(self.metadata.created())
+    }
+
+    /// When the agent started of a pod that is over, and is not one that is
+    /// replaced.
+    fn agent_over(&self) -> Option<Stamp> {
+        let mut conditions = self.status.conditions.iter();
+        let replaced = conditions.any(|c| c.is("DisruptionTarget", "True"));
+        let over = self.is_over() && !replaced;
+        over.then(|| self.agent_started()).flatten()
     }
 
     fn agent_terminated(&self) -> Option<&Terminated> {

@@ -105,18 +105,12 @@ pub fn is_per_issue(answer: &Answer) -> bool {
     reason.contains("per-issue")
 }
 
-/// Seconds, or a date as HTTP writes it (RFC 9110, section 5.6.7).
+/// Seconds, or a date.
 fn retry_after(text: &str, now: Stamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let mut parts = text.split_whitespace().skip(1);
-    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let month = MONTHS.iter().position(|m| *m == month)? + 1;
-    let until: Stamp = format!("{year}-{month:02}-{day}T{time}Z").parse().ok()?;
+    let until = Stamp::from_http(text)?;
     Some(until.since(now))
 }
 

@@ -277,6 +277,14 @@ fn an_agent_runs_since_its_container_does() {
         orphaned: false,
     };
     assert_eq!(state(&job, &[other], &[]), running);
+    // One whose pod is over, which its Job says a few seconds later.
+    let over = terminated(0, "Completed", None);
+    assert_eq!(state(&active(), std::slice::from_ref(&over), &[]), running);
+    // Another one will come for this.
+    let mut evicted = over;
+    evicted["status"]["conditions"] = json!([condition("DisruptionTarget", "", "", 3)]);
+    let waits = state(&active(), &[evicted], &[]);
+    assert!(matches!(waits, State::Pending { .. }), "{waits:?}");
 }
 
 #[test]
