@@ -168,7 +168,8 @@ def compare(url, user, token, backlot):
 
 def shim(upstream, kind):
     """Stands in for what the other servers do not have: backlot `/myself`,
-    jira820 the search by POST and `update.labels`."""
+    jira820 the search by POST, `update.labels`, and issues by their ids."""
+    keys = {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -208,9 +209,14 @@ def shim(upstream, kind):
                 asked["fields"] = ",".join(asked.get("fields") or ["*navigable"])
                 method, body = "GET", None
                 path += "?" + urllib.parse.urlencode(asked)
+            if kind == "dc":
+                path = re.sub(r"/issue/(\d+)", lambda m: "/issue/" + keys.get(m[1], m[1]), path)
             if kind == "dc" and method == "PUT" and "/issue/" in path:
                 body = self.labels(path, json.loads(body))
-            return self.answer(*self.forward(method, path, body))
+            status, answer, headers = self.forward(method, path, body)
+            if "/search?" in path and status == 200:
+                keys.update((issue["id"], issue["key"]) for issue in json.loads(answer)["issues"])
+            return self.answer(status, answer, headers)
 
         def labels(self, path, asked):
             _, issue, _ = self.forward("GET", path.split("?")[0] + "?fields=labels", None)

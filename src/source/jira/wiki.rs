@@ -185,25 +185,16 @@ impl<'a> Reader<'a, '_> {
         };
         let title = strong(found.parameter("title").unwrap_or_default());
         match found.kind {
-            Kind::Code | Kind::NoFormat => {
+            Kind::Code => {
                 self.page.paragraph(gap, title);
-                let language = match found.kind {
-                    Kind::Code => found.language(),
-                    _ => "",
-                };
                 let body = found.body.strip_prefix('\n').unwrap_or(found.body);
-                self.page.code(gap, language, body.trim_end());
+                self.page.code(gap, found.language(), body.trim_end());
             }
-            Kind::Quote | Kind::Panel => {
+            Kind::Quote => {
                 self.page.quote(gap);
                 self.inside(title, found.body);
             }
-            Kind::Info | Kind::Note | Kind::Tip | Kind::Warning => {
-                let name = match found.kind {
-                    Kind::Tip => "TIP",
-                    Kind::Warning => "WARNING",
-                    _ => "NOTE",
-                };
+            Kind::Alert(name) => {
                 self.page.alert(gap, name);
                 self.inside(title, found.body);
             }

@@ -197,10 +197,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let mut node = Node::default();
         while let Some(key) = map.next_key::<Key>()? {
-            match key {
-                // Most of what is here is not looked at.
-                Key::Other => drop(map.next_value::<IgnoredAny>()?),
-                key => node.take(key, map.next_value()?),
+            // Most of what is here is not looked at.
+            if matches!(key, Key::Other) {
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                node.take(key, map.next_value()?);
             }
         }
         Ok(Value::Node(node))

@@ -67,7 +67,7 @@ pub fn text(out: &mut String, text: &str, around: Around) {
                 end == b.len() || c.is_ascii_punctuation() || around.cell && c.is_whitespace()
             }
             b'*' => !apart(),
-            b'_' => !apart() && !(before().is_alphanumeric() && after().is_alphanumeric()),
+            b'_' => !(apart() || before().is_alphanumeric() && after().is_alphanumeric()),
             b'~' => around.tildes && (!apart() || around.begins && i == 0),
             b'[' => around.link,
             b']' => around.link || after() == '(' || around.bracket && after() == ':',

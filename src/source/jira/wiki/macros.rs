@@ -6,30 +6,23 @@
 /// What a macro makes of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Code, perhaps with a language and a title.
+    /// Code, perhaps with a language and a title, or text as it is.
     Code,
-    /// Text as it is.
-    NoFormat,
-    /// A quotation.
+    /// A quotation, or a box, perhaps with a title.
     Quote,
-    /// A box, perhaps with a title.
-    Panel,
-    /// Boxes of their kinds.
-    Info,
-    Note,
-    Tip,
-    Warning,
+    /// A box of a kind that GitHub knows by this name.
+    Alert(&'static str),
 }
 
 const KINDS: [(&str, Kind); 8] = [
     ("{code}", Kind::Code),
-    ("{noformat}", Kind::NoFormat),
+    ("{noformat}", Kind::Code),
     ("{quote}", Kind::Quote),
-    ("{panel}", Kind::Panel),
-    ("{info}", Kind::Info),
-    ("{note}", Kind::Note),
-    ("{tip}", Kind::Tip),
-    ("{warning}", Kind::Warning),
+    ("{panel}", Kind::Quote),
+    ("{info}", Kind::Alert("NOTE")),
+    ("{note}", Kind::Alert("NOTE")),
+    ("{tip}", Kind::Alert("TIP")),
+    ("{warning}", Kind::Alert("WARNING")),
 ];
 
 /// A macro with its body.
@@ -88,8 +81,7 @@ impl Macros {
                 continue;
             };
             let (end, kind) = KINDS[number];
-            let raw = matches!(kind, Kind::Code | Kind::NoFormat);
-            if self.endless[number] || !(raw || nested) {
+            if self.endless[number] || kind != Kind::Code && !nested {
                 continue;
             }
             let Some(size) = text[body..].find(end) else {
