@@ -174,6 +174,10 @@ impl Client {
     /// If it is not known where the server is or who we are.
     pub fn new(origin: Origin) -> Result<Client, String> {
         let access = origin.access()?;
+        Client::with(origin, access)
+    }
+
+    fn with(origin: Origin, access: Access) -> Result<Client, String> {
         if access.settings.insecure {
             log::warn!(
                 "the certificate of the API server is not checked: insecure-skip-tls-verify"
@@ -418,7 +422,8 @@ impl Client {
     fn warn(&self, header: &str) {
         // `299 - "text"`, quotes within it escaped (RFC 7234, 5.5).
         let text = header.split_once('"').map_or(header, |(_, text)| text);
-        let text = text.trim_end().trim_end_matches('"').replace("\\\"", "\"");
+        let text = text.trim_end();
+        let text = text.strip_suffix('"').unwrap_or(text).replace("\\\"", "\"");
         let mut warned = lock(&self.warned);
         if warned.len() < 1000 && warned.insert(text.clone()) {
             log::warn!("the API server warns: {text}");
@@ -545,3 +550,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is inside is whole at any moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -418,16 +418,18 @@ fn waiting_counts_from_the_latest_of_what_it_waited_for() {
     let mut resumed = active();
     resumed["status"]["startTime"] = json!(time(8));
     assert_eq!(pending(&resumed, &[], &[]).0, 8);
-    let mut condition = condition("Suspended", "JobResumed", "m", 9);
-    condition["status"] = json!("False");
-    resumed["status"]["conditions"] = json!([condition]);
+    let mut let_go = condition("Suspended", "JobResumed", "m", 9);
+    let_go["status"] = json!("False");
+    resumed["status"]["conditions"] = json!([let_go]);
     assert_eq!(pending(&resumed, &[], &[]).0, 9);
     let mut newer = waiting("ContainerCreating", None);
     newer["metadata"]["creationTimestamp"] = json!(time(20));
     let old = terminated(137, "Error", None);
     assert_eq!(pending(&active(), &[old.clone(), newer], &[]).0, 20);
     // An evicted pod that is over, and none in its place yet.
-    assert_eq!(pending(&active(), &[old], &[]).0, 3);
+    let mut evicted = old;
+    evicted["status"]["conditions"] = json!([condition("DisruptionTarget", "", "", 3)]);
+    assert_eq!(pending(&active(), &[evicted], &[]).0, 3);
     // One that is not even there any more, but was seen.
     let seen = read(&active()).state(&[], &[], Some(at(70)));
     assert!(matches!(seen, State::Pending { since, .. } if since == at(70)));
