@@ -25,7 +25,7 @@ use crate::{
     world::{Orchestrator, World},
 };
 
-/// Whoever takes the cluster away has it to himself.
+/// Whoever takes the cluster away, or all of its node, has it to himself.
 static CLUSTER: RwLock<()> = RwLock::new(());
 
 enum Turn {
@@ -69,17 +69,27 @@ impl Kube {
         ))
     }
 
-    /// The same, and no other test uses the cluster meanwhile. None where the
-    /// cluster is not ours, too: then nobody may take it away.
-    pub fn alone(test: &str) -> Option<(Kube, PathBuf)> {
+    /// The same, and no other test uses the cluster meanwhile.
+    pub fn alone(test: &str) -> Option<Kube> {
         let (admin, image) = given()?;
+        let guard = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Kube::with(
+            test,
+            admin,
+            image,
+            Turn::Alone { _guard: guard },
+        ))
+    }
+
+    /// The same with the directory of the cluster, parts of which may be
+    /// stopped. None where the cluster is not ours, too.
+    pub fn owned(test: &str) -> Option<(Kube, PathBuf)> {
+        given()?;
         let Some(dir) = std::env::var_os("RECAC_TEST_CLUSTER") else {
             say("skipped: an API server that goes away, for this cluster is somebody's");
             return None;
         };
-        let guard = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
-        let kube = Kube::with(test, admin, image, Turn::Alone { _guard: guard });
-        Some((kube, PathBuf::from(dir)))
+        Some((Kube::alone(test)?, PathBuf::from(dir)))
     }
 
     fn with(test: &str, admin: PathBuf, image: String, turn: Turn) -> Kube {

@@ -157,7 +157,7 @@ fn credentials_of_every_sort_that_a_kubeconfig_has_are_taken() {
 
 #[test]
 fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
-    let Some((kube, cluster)) = Kube::alone("outage") else {
+    let Some((kube, cluster)) = Kube::owned("outage") else {
         return;
     };
     let part = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/part");

@@ -199,7 +199,7 @@ fn a_field_of_the_template_that_does_not_exist_is_named_and_counts_against_nobod
 /// The templates in README.md: every block of JSON that is laid over a Job.
 fn readme_templates() -> Vec<Value> {
     let readme = include_str!("../../../README.md");
-    let blocks = readme.split("```json\n").skip(1);
+    let blocks = readme.split("```json template\n").skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap());
     let blocks = blocks.filter_map(|block| serde_json::from_str::<Value>(block).ok());
     blocks

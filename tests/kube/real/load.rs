@@ -9,7 +9,7 @@ use crate::random::{Random, seed};
 
 #[test]
 fn three_hundred_items_run_at_once_and_each_once() {
-    let Some(kube) = Kube::new("three_hundred") else {
+    let Some(kube) = Kube::alone("three_hundred") else {
         return;
     };
     let ids: Vec<String> = (1..=300).map(|n| format!("I-{n}")).collect();

@@ -424,7 +424,8 @@ fn waiting_counts_from_the_latest_of_what_it_waited_for() {
     assert_eq!(pending(&resumed, &[], &[]).0, 9);
     let mut newer = waiting("ContainerCreating", None);
     newer["metadata"]["creationTimestamp"] = json!(time(20));
-    let old = terminated(137, "Error", None);
+    let mut old = terminated(137, "Error", None);
+    old["status"]["conditions"] = json!([condition("DisruptionTarget", "m", "m", 3)]);
     assert_eq!(pending(&active(), &[old.clone(), newer], &[]).0, 20);
     // An evicted pod that is over, and none in its place yet.
     let mut evicted = old;
