@@ -124,6 +124,15 @@ impl Source {
         }
     }
 
+    /// Whether others ask it, too: it is a server, which minds when.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Source::File(_) => false,
+            Source::Jira(_) => true,
+        }
+    }
+
     /// Whether it wants to hear of runs that begin.
     #[must_use]
     pub fn hears_of_starts(&self) -> bool {

@@ -22,8 +22,8 @@ use std::{io::Read, process::ExitCode};
 
 use jira::fake::{Fake, Kind, Setup, Ticket, Transition};
 
-const USAGE: &str =
-    "fake-jira cloud|dc [--port N] [--tickets N] [--context /PATH] [--german] [--password]";
+const USAGE: &str = "fake-jira cloud|dc [--port N] [--tickets N] [--bytes N] \
+                     [--context /PATH] [--german] [--password]";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -33,12 +33,15 @@ fn main() -> ExitCode {
         _ => panic!("{USAGE}"),
     };
     let mut tickets = 10;
+    // Of each description.
+    let mut bytes = 0;
     let mut password = false;
     while let Some(arg) = args.next() {
         let mut value = || args.next().expect(USAGE);
         match arg.as_str() {
             "--port" => setup = setup.port(value().parse().expect(USAGE)),
             "--tickets" => tickets = value().parse().expect(USAGE),
+            "--bytes" => bytes = value().parse().expect(USAGE),
             "--context" => setup = setup.context(&value()),
             "--german" => setup = setup.german(),
             "--password" => password = true,
@@ -49,7 +52,10 @@ fn main() -> ExitCode {
     if password {
         jira.account(|a| a.kind = Kind::Password);
     }
-    fill(&jira, tickets);
+    match bytes {
+        0 => fill(&jira, tickets),
+        _ => fill_alike(&jira, tickets, bytes),
+    }
     let told = serde_json::json!({"url": jira.url(), "user": jira.user(), "token": jira.token()});
     println!("{told}");
     let _ = std::io::stdin().read_to_end(&mut vec![]);
@@ -58,6 +64,17 @@ fn main() -> ExitCode {
         eprintln!("violation: {violation}");
     }
     ExitCode::from(u8::from(!violations.is_empty()))
+}
+
+/// Tickets that all want an agent, with descriptions of this size.
+fn fill_alike(jira: &Fake, tickets: usize, bytes: usize) {
+    let line = "Please make the checkout faster, and see that nothing else gets slower by it.\n";
+    let text = "Repo: https://github.com/acme/shop\n".to_owned() + &line.repeat(bytes / line.len());
+    let tickets = (1..=tickets).map(|n| {
+        let ticket = Ticket::new(&format!("SHOP-{n}")).label("recac-agent");
+        ticket.summary("Make the checkout faster").text(&text)
+    });
+    jira.add_all(tickets);
 }
 
 /// Tickets of every kind: blocked, done, without a repository, with comments,

@@ -12,8 +12,9 @@ use std::{
 
 use recac_orchestrator::{
     agent,
-    core::Hold,
+    core::{End, Fingerprint, Hold, Outcome, Past, RunId, Stamp},
     flags::{self, Asked},
+    report::Comment,
     runtime::kube::{deploy, manifest, template::Template},
     source::{
         file::{entry, outcomes, plan},
@@ -67,6 +68,7 @@ fn every_block_is_of_a_kind_that_is_tested() {
             "json",
             "json pod",
             "json template",
+            "text comment",
             "jsonl",
         ];
         assert!(known.contains(&language.as_str()), "{language:?}: {body}");
@@ -435,7 +437,39 @@ fn the_outcomes_are_lines_that_are_read_and_have_the_keys_that_are_written() {
     }
 }
 
-fn outcome() -> recac_orchestrator::core::Outcome {
+#[test]
+fn the_comment_is_the_one_that_is_written() {
+    let past = |attempt, seconds, code, reason: &str| {
+        let from = Stamp(1_795_489_507_123);
+        let to = from.plus(Duration::from_secs(seconds));
+        Past::new(attempt, from, to, Some(code), reason)
+    };
+    let (first, last) = (
+        past(1, 7200, 143, "timed out after 2h"),
+        past(2, 725, 1, "exit code 1"),
+    );
+    let outcome = Outcome {
+        item_id: "SHOP-7".into(),
+        source_id: "10007".into(),
+        fingerprint: Fingerprint(1),
+        end: End::Failed,
+        reason: last.reason.clone(),
+        attempts: 2,
+        exit_code: last.exit_code,
+        started: last.started,
+        finished: last.ended(),
+        history: vec![first],
+        run: Some(RunId {
+            name: "recac-agent-shop-7-2".into(),
+            uid: "cab37fb19f9eb497".into(),
+        }),
+    };
+    let tail = "running 14 tests\ntest cart::total ... FAILED";
+    let comment = Comment::of(&outcome, tail, Some("recac-agent-failed"));
+    assert_eq!(blocks_of("text comment"), [comment.to_wiki() + "\n"]);
+}
+
+fn outcome() -> Outcome {
     use recac_orchestrator::core::{End, Fingerprint, Outcome, Stamp};
     Outcome {
         item_id: "A".into(),

@@ -1,7 +1,12 @@
 //! Taking in what there is to see: the source, the runtime, and what the core
 //! makes of both. Acts on nothing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use log::{debug, error, info, warn};
 
@@ -59,7 +64,7 @@ impl Orchestrator {
     }
 
     fn poll(&mut self, now: Stamp) {
-        self.next_poll = now.plus(self.limits.interval);
+        self.next_poll = now.plus(self.limits.interval).plus(self.drift());
         match self.source.wanted(now) {
             Ok(mut items) => {
                 self.tally.source.over();
@@ -85,6 +90,18 @@ impl Orchestrator {
                 self.items = None;
             }
         }
+    }
+
+    /// A little more than the interval, so that orchestrators that were started
+    /// together do not ask the same server together for ever.
+    fn drift(&self) -> Duration {
+        if !self.source.is_shared() {
+            return Duration::ZERO;
+        }
+        // Seeded anew for each, by the operating system.
+        let random = RandomState::new().build_hasher().finish() % 101;
+        let permille = u32::try_from(random).unwrap_or_default();
+        self.limits.interval * permille / 1000
     }
 
     fn source_failed(&mut self, now: Stamp, trouble: &Trouble) {

@@ -151,20 +151,91 @@ fn a_token_that_expires_is_told_of_once_and_its_successor_is_used() {
 
 #[test]
 fn a_token_with_scopes_works_through_the_gateway() {
-    let jira = fake::Setup::cloud()
-        .https(&["acme.atlassian.net", "api.atlassian.com"])
-        .start();
-    for kind in [Kind::Scoped] {
+    for kind in [Kind::Scoped, Kind::Service] {
+        let jira = fake::Setup::cloud()
+            .https(&["acme.atlassian.net", "api.atlassian.com"])
+            .start();
         jira.account(|account| account.kind = kind);
         let world = World::new("jira_gateway");
         let proxy = jira.proxy();
         jira.add(wanted("A-1"));
-        orchestrator(&world, &jira)
+        let mut line = process::orchestrator(&world)
+            .args(["--poller=jira", "--jira-url=https://acme.atlassian.net"])
             .arg(format!("--jira-ca-file={}", jira.ca_file().display()))
-            .env("HTTPS_PROXY", proxy.url())
+            .env("JIRA_API_TOKEN", jira.token())
+            .env("HTTPS_PROXY", proxy.url());
+        if kind == Kind::Scoped {
+            line = line.arg(format!("--jira-username={}", jira.user()));
+        }
+        let out = line
             .agent("test \"$RECAC_ITEM_URL\" = https://acme.atlassian.net/browse/A-1")
             .finish(0);
+        assert!(out.stderr.contains("through Atlassian's gateway"));
         assert_eq!(jira.labels("A-1"), ["recac-agent", "recac-agent-done"]);
         jira.assert_no_violations();
     }
+}
+
+#[test]
+fn no_gateway_is_looked_for_elsewhere_and_no_token_is_sent_there() {
+    let jira = fake::Setup::cloud()
+        .https(&["jira.acme.example"])
+        .strangers(&["api.atlassian.com"])
+        .start();
+    jira.account(|account| account.kind = Kind::Scoped);
+    let world = World::new("jira_no_gateway");
+    let proxy = jira.proxy();
+    let out = process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-url=https://jira.acme.example"])
+        .arg(format!("--jira-username={}", jira.user()))
+        .env("SSL_CERT_FILE", jira.ca_file())
+        .env("JIRA_API_TOKEN", jira.token())
+        .env("HTTPS_PROXY", proxy.url())
+        .agent(BEGIN)
+        .arg("--once")
+        .run();
+    assert_eq!(out.code, Some(1));
+    assert!(
+        out.stderr.contains("jira refuses the token"),
+        "{}",
+        out.stderr
+    );
+    assert_eq!(jira.count("* */tenant_info"), 0);
+    jira.assert_no_violations();
+    // Whom nobody vouches for is not believed.
+    let out = process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-url=https://jira.acme.example"])
+        .env("JIRA_API_TOKEN", jira.token())
+        .env("HTTPS_PROXY", proxy.url())
+        .agent(BEGIN)
+        .arg("--once")
+        .run();
+    assert!(out.stderr.contains("see --jira-ca-file"), "{}", out.stderr);
+}
+
+#[test]
+fn the_gateway_can_be_named_and_a_path_is_kept() {
+    let jira = Fake::cloud();
+    jira.account(|account| account.kind = Kind::Service);
+    let world = World::new("jira_named");
+    jira.add(wanted("A-1"));
+    process::orchestrator(&world)
+        .arg("--poller=jira")
+        .arg(format!("--jira-url={}/", jira.gateway_url()))
+        .env("JIRA_API_TOKEN", jira.token())
+        .agent(&format!(
+            "test \"$RECAC_ITEM_URL\" = {}",
+            jira.browse_url("A-1")
+        ))
+        .finish(0);
+    let jira = fake::Setup::data_center().context("/jira").start();
+    jira.add(wanted("A-1"));
+    orchestrator(&world, &jira)
+        .agent(&format!(
+            "test \"$RECAC_ITEM_URL\" = {}",
+            jira.browse_url("A-1")
+        ))
+        .finish(0);
+    assert!(jira.browse_url("A-1").contains("/jira/browse/"));
+    jira.assert_no_violations();
 }

@@ -300,7 +300,7 @@ impl Job {
     /// The note on why it was stopped.
     #[must_use]
     pub fn stop_note(&self) -> Option<StopNote> {
-        serde_json::from_str(self.metadata.annotations.get(STOP)?).ok()
+        serde_json::from_slice(self.metadata.annotations.get(STOP)?.as_bytes()).ok()
     }
 
     fn is_suspended(&self) -> bool {

@@ -38,7 +38,7 @@ impl Template {
     /// # Errors
     /// What is wrong with it, as a sentence fragment.
     pub fn parse(text: &str) -> Result<Template, String> {
-        let value: Value = serde_json::from_str(text).map_err(|e| {
+        let value: Value = serde_json::from_slice(text.as_bytes()).map_err(|e| {
             format!(
                 "not JSON: {e} (`kubectl create --dry-run=client -o json -f FILE` makes JSON of \
                  a YAML file)"

@@ -137,7 +137,7 @@ fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
     if line.kind == "ERROR" {
         return Ok(News::Lost);
     }
-    let job: Job = serde_json::from_str(line.object.get()).map_err(odd)?;
+    let job: Job = serde_json::from_slice(line.object.get().as_bytes()).map_err(odd)?;
     let meta = job.metadata;
     let version = meta.resource_version.clone();
     let news = match line.kind {

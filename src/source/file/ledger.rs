@@ -167,7 +167,7 @@ pub fn fit(text: &str, wanted: Option<&BTreeSet<String>>) -> String {
         }
     }
     lines.retain(|line| {
-        let read = || serde_json::from_str::<Line>(line).ok();
+        let read = || serde_json::from_slice::<Line>(line.as_bytes()).ok();
         let gone = |id: &str| wanted.is_some_and(|wanted| !wanted.contains(id));
         if over == 0 || !read().is_some_and(|read| gone(&read.id)) {
             return true;
@@ -180,7 +180,7 @@ pub fn fit(text: &str, wanted: Option<&BTreeSet<String>>) -> String {
 
 /// The same line, its tail empty; `None` if it is, or cannot be read.
 fn without_tail(line: &str) -> Option<String> {
-    let read: Line = serde_json::from_str(line).ok()?;
+    let read: Line = serde_json::from_slice(line.as_bytes()).ok()?;
     let tail = read.tail.get();
     if tail.len() <= 2 {
         return None;

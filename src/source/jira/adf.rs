@@ -25,7 +25,7 @@ pub fn markdown(json: &str) -> Result<String, String> {
     if json.trim_start().starts_with('"') {
         return Ok(doc.text.into_owned());
     }
-    let mut page = Page::new();
+    let mut page = Page::new(json.len() / 2);
     blocks(
         &mut page,
         std::slice::from_ref(&doc),

@@ -350,7 +350,12 @@ impl Client {
         answer.map_err(|failed| match failed {
             Failed::TooLarge => NoAnswer::TooLarge,
             Failed::Broken(why) => {
-                let why = format!("jira at {}: {why}", origin(url));
+                // Only advice hangs on these words.
+                let advice = match why.contains("certificate") {
+                    true => "; for a private authority see --jira-ca-file",
+                    false => "",
+                };
+                let why = format!("jira at {}: {why}{advice}", origin(url));
                 let until = clock::now().plus(BREATH);
                 lock(&self.state).pause = Some((until, why.clone()));
                 Trouble::Later(why, None).into()

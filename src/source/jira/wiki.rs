@@ -20,7 +20,7 @@ const DEEPEST: usize = 4;
 /// The Markdown of a text.
 pub fn markdown(wiki: &str) -> String {
     let text = clean(Cow::Borrowed(wiki));
-    let mut page = Page::new();
+    let mut page = Page::new(text.len() + text.len() / 8);
     Reader::new(&text, &mut page, 0).read();
     page.finish()
 }

@@ -428,7 +428,9 @@ fn waiting_counts_from_the_latest_of_what_it_waited_for() {
     old["status"]["conditions"] = json!([condition("DisruptionTarget", "m", "m", 3)]);
     assert_eq!(pending(&active(), &[old.clone(), newer], &[]).0, 20);
     // An evicted pod that is over, and none in its place yet.
-    assert_eq!(pending(&active(), &[old], &[]).0, 3);
+    let mut evicted = old;
+    evicted["status"]["conditions"] = json!([condition("DisruptionTarget", "", "", 3)]);
+    assert_eq!(pending(&active(), &[evicted], &[]).0, 3);
     // One that is not even there any more, but was seen.
     let seen = read(&active()).state(&[], &[], Some(at(70)));
     assert!(matches!(seen, State::Pending { since, .. } if since == at(70)));

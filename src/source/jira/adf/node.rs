@@ -44,23 +44,33 @@ impl<'a> Node<'a> {
         match key {
             Key::Kind => self.kind = value.word(),
             Key::Text => self.text = value.word(),
-            Key::Content => self.content.append(&mut value.nodes()),
-            Key::Marks => self.marks.append(&mut value.nodes()),
+            Key::Content => join(&mut self.content, value.nodes()),
+            Key::Marks => join(&mut self.marks, value.nodes()),
             Key::Attrs => {
-                if let Value::Node(mut of) = value {
-                    self.attrs.append(&mut of.attrs);
-                    self.attrs.push(("text", of.text));
-                    self.attrs.push(("type", of.kind));
+                if let Value::Node(of) = value {
+                    join(&mut self.attrs, of.attrs);
+                    let own = [("text", of.text), ("type", of.kind)];
+                    self.attrs
+                        .extend(own.into_iter().filter(|(_, v)| !v.is_empty()));
                 }
             }
             Key::Data => {
-                if let Value::Node(mut of) = value {
-                    self.attrs.append(&mut of.attrs);
+                if let Value::Node(of) = value {
+                    join(&mut self.attrs, of.attrs);
                 }
             }
             Key::Attr(name) => self.attrs.push((name, value.word())),
             Key::Other => {}
         }
+    }
+}
+
+/// Appends; most often to nothing, where nothing has to be copied.
+fn join<T>(to: &mut Vec<T>, mut from: Vec<T>) {
+    if to.is_empty() {
+        *to = from;
+    } else {
+        to.append(&mut from);
     }
 }
 

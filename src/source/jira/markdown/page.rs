@@ -87,9 +87,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// An empty page.
-    pub fn new() -> Page {
+    /// An empty page with room for that many bytes.
+    pub fn new(room: usize) -> Page {
         Page {
+            text: String::with_capacity(room),
             at: Place::new(),
             ..Page::default()
         }
