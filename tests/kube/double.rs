@@ -2,6 +2,7 @@
 //! as strictly as the recordings beside it ([`replay`] compares the two), and
 //! does on command what a real one does not.
 
+mod access;
 mod answer;
 mod check;
 mod default;
@@ -25,7 +26,8 @@ use std::{
 use serde_json::{Value, json};
 
 use self::{
-    answer::{Access, Server},
+    access::Access,
+    answer::Server,
     life::Life,
     serve::connection,
     store::{JOBS, Kind, Namespace, PODS, text},

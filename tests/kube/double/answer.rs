@@ -1,11 +1,12 @@
 //! What the double answers to a request, as the API server would. Faults are
 //! not its business, nor is what controllers do later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{
+    access::{Access, Target, authorize, review},
     check,
     default::default,
     refusal::Refusal,
@@ -18,15 +19,6 @@ use super::{
 const LARGEST_OBJECT: usize = 1_500_000;
 /// Above this the server reads no further.
 const LARGEST_REQUEST: usize = 3_145_728;
-
-/// Who somebody is, by the token, and what is forbidden to them.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Everything is.
-    pub nothing: bool,
-    /// Verb and resource (`get`, `pods/log`).
-    pub forbidden: BTreeSet<(String, String)>,
-}
 
 /// All that an answer depends on.
 #[derive(Debug)]
@@ -55,40 +47,6 @@ pub struct Watch {
 pub enum Outcome {
     Answer(Answer),
     Watch(Watch),
-}
-
-/// Where a request goes.
-struct Target {
-    kind: &'static Kind,
-    namespace: String,
-    /// Empty for all of the kind.
-    name: String,
-    /// Such as `log`, or empty.
-    part: String,
-}
-
-impl Target {
-    fn of(path: &str) -> Option<Target> {
-        let mut steps = path.trim_matches('/').split('/');
-        let group = match steps.next()? {
-            "api" => "",
-            "apis" => steps.next()?,
-            _ => return None,
-        };
-        if steps.next()? != "v1" || steps.next()? != "namespaces" {
-            return None;
-        }
-        let namespace = steps.next()?.to_owned();
-        let kind = Kind::find(group, steps.next()?)?;
-        let name = steps.next().unwrap_or_default().to_owned();
-        let part = steps.next().unwrap_or_default().to_owned();
-        steps.next().is_none().then_some(Target {
-            kind,
-            namespace,
-            name,
-            part,
-        })
-    }
 }
 
 const ALREADY: &str = "the object has been modified; please apply your changes to the latest \
@@ -563,48 +521,6 @@ fn selector(kind: &Kind, request: &Request) -> Result<Selector, Refusal> {
     let selector = Selector::parse(labels, fields).map_err(Refusal::bad)?;
     selector.known(kind.plural).map_err(Refusal::bad)?;
     Ok(selector)
-}
-
-fn authorize(access: &Access, verb: &str, target: &Target) -> Result<(), Refusal> {
-    let resource = match target.part.as_str() {
-        "" => target.kind.plural.to_owned(),
-        part => format!("{}/{part}", target.kind.plural),
-    };
-    let rule = (verb.to_owned(), resource.clone());
-    if !access.nothing && !access.forbidden.contains(&rule) {
-        return Ok(());
-    }
-    let (kind, namespace) = (target.kind, &target.namespace);
-    let named = match target.name.as_str() {
-        "" => String::new(),
-        name => format!(" \"{name}\""),
-    };
-    let message = format!(
-        "{}{named} is forbidden: User \"system:serviceaccount:{namespace}:orchestrator\" cannot \
-         {verb} resource \"{resource}\" in API group \"{}\" in the namespace \"{namespace}\"",
-        kind.resource(),
-        kind.group
-    );
-    let refusal = Refusal::new(403, "Forbidden", message);
-    Err(refusal.about(kind, &target.name, kind.plural))
-}
-
-fn review(access: &Access, asked: &Value) -> Answer {
-    let what = &asked["spec"]["resourceAttributes"];
-    let rule = (text(&what["verb"]), text(&what["resource"]));
-    let allowed = !access.nothing && !access.forbidden.contains(&rule);
-    let mut status = json!({"allowed": allowed});
-    if allowed {
-        status["reason"] = json!(
-            "RBAC: allowed by RoleBinding \"o/agents2\" of Role \"o\" to ServiceAccount \
-             \"orchestrator/agents2\""
-        );
-    }
-    let review = json!({
-        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-        "metadata": {}, "spec": asked["spec"], "status": status,
-    });
-    Answer::json(201, &review)
 }
 
 fn content_type(request: &Request, allowed: &[&str]) -> Result<(), Refusal> {
