@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock",
             "core",
             "flags",
+            "http",
             "logs",
             "orchestrator",
             "redact",
@@ -35,7 +36,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "agent", "clock", "core", "redact", "report", "runtime", "source", "state",
         ],
     ),
-    ("source", &["agent::item_env_refused", "core", "report"]),
+    (
+        "source",
+        &["agent::item_env_refused", "clock", "core", "http", "report"],
+    ),
     (
         "runtime",
         &[
