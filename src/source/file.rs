@@ -40,6 +40,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// let through.
 const AT_ONCE: usize = 10;
 
+/// How long outcomes elsewhere are not looked at while nothing else changes:
+/// each look is a call. Before anything is started they are.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How much depends on a look.
+#[derive(Clone, Copy)]
+enum Look {
+    /// A poll, of which the next one comes soon.
+    Idly,
+    /// Something is about to be started or concluded.
+    Now,
+}
+
 /// A work file and its outcomes.
 pub struct File {
     work: PathBuf,
@@ -65,6 +78,8 @@ struct Seen {
     work: Print,
     outcomes: Mark,
     at: Stamp,
+    /// When the outcomes were last looked at.
+    looked: Stamp,
 }
 
 impl File {
@@ -98,7 +113,7 @@ impl File {
     /// the next poll may find it whole: a file that is broken, or changes
     /// under the reading.
     pub fn wanted(&mut self, now: Stamp) -> Result<Vec<Item>, Trouble> {
-        self.refresh(now)?;
+        self.refresh(now, Look::Idly)?;
         Ok(match self.full {
             true => vec![],
             false => self.items.clone(),
@@ -115,7 +130,7 @@ impl File {
         now: Stamp,
         ids: &[&str],
     ) -> Result<BTreeMap<String, Standing>, Trouble> {
-        self.refresh(now)?;
+        self.refresh(now, Look::Now)?;
         let mut standings: BTreeMap<String, Standing> = ids
             .iter()
             .map(|id| ((*id).to_owned(), Standing::Gone))
@@ -153,15 +168,22 @@ impl File {
         }
     }
 
-    fn refresh(&mut self, now: Stamp) -> Result<(), Trouble> {
+    fn refresh(&mut self, now: Stamp, look: Look) -> Result<(), Trouble> {
         let path = self.work.clone();
         let missing = || {
             let path = path.display();
             Trouble::Everything(format!("{path}: there is no such work file"))
         };
         let work = disk::look(&self.work)?.ok_or_else(missing)?;
+        if let (Look::Idly, Ledger::Far(_), Some(seen)) = (look, &self.outcomes, &self.seen)
+            && seen.work == work
+            && work.settled(seen.at)
+            && now < seen.looked.plus(IDLE)
+        {
+            return Ok(());
+        }
         let outcomes = self.outcomes.look()?;
-        if let Some(seen) = &self.seen
+        if let Some(seen) = &mut self.seen
             && (seen.work, &seen.outcomes) == (work, &outcomes)
             && work.settled(seen.at)
             && match &outcomes {
@@ -169,6 +191,7 @@ impl File {
                 Mark::Far(_) => true,
             }
         {
+            seen.looked = now;
             return Ok(());
         }
         // Nothing of the last reading changes until all of this one is there.
@@ -198,6 +221,7 @@ impl File {
             work,
             outcomes: told_at,
             at: now,
+            looked: now,
         });
         Ok(())
     }

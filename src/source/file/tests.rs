@@ -537,6 +537,7 @@ fn outcomes_elsewhere_are_the_same_lines_and_no_writer_loses_one() {
     );
     assert_eq!(ids(&mut one), [""; 0]);
     assert_eq!(ids(&mut two), [""; 0]);
+    assert_eq!(one.wanted(later()), Ok(vec![]));
     // A repeat is recognised, and a line taken out wanted again.
     two.report(&outcome(&items[0], "u1", End::Succeeded), "t")
         .unwrap();
@@ -548,6 +549,10 @@ fn outcomes_elsewhere_are_the_same_lines_and_no_writer_loses_one() {
             .map(|l| l.to_owned() + "\n")
             .collect::<String>(),
     );
+    // A poll does not ask each time; what is about to be started does.
+    assert_eq!(one.wanted(later()), Ok(vec![]));
+    let fresh = one.look_up(later(), &["A-1"]).unwrap();
+    assert!(matches!(fresh.get("A-1"), Some(Standing::Wanted(_))));
     assert_eq!(ids(&mut one), ["A-1"]);
     // What has not changed is not read again.
     let reads = shared.with(|there| there.reads);
