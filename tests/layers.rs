@@ -15,12 +15,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "main",
         &[
-            "agent",
             "clock",
             "core",
             "flags",
-            "http",
             "logs",
+            "orchestrator",
+            "parts",
+            "redact",
+            "runtime",
+            "state",
+        ],
+    ),
+    (
+        "parts",
+        &[
+            "agent",
+            "core",
+            "flags",
+            "http",
             "orchestrator",
             "redact",
             "runtime",
