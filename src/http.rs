@@ -5,12 +5,19 @@
 //! credential reaches a host that nobody named), keeps no cookies, and logs
 //! nothing.
 
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use ureq::{
     Agent, Proxy,
     config::Config,
-    http::{self, HeaderMap, Uri, uri::Authority},
+    http::{
+        self, HeaderMap, Uri,
+        uri::{Authority, Scheme},
+    },
     tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem},
     unversioned::{
         resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
@@ -23,6 +30,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Connections to a server that are kept: as many as there are threads that
 /// have something to say.
 const KEPT: usize = 10;
+/// How long the address of a server is taken for right.
+const REMEMBERED: Duration = Duration::from_secs(30);
 /// How long a whole call may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -206,16 +215,19 @@ impl Client {
             // A proxy would be taken for the place.
             config = config.proxy(None);
         }
-        let config = config.build();
-        let agent = match &settings.connect_to {
-            None => config.new_agent(),
-            Some(place) => {
-                let place = place
+        let elsewhere = match &settings.connect_to {
+            None => None,
+            Some(place) => Some(
+                place
                     .parse()
-                    .map_err(|_| format!("{place:?} is no host and port"))?;
-                Agent::with_parts(config, DefaultConnector::default(), Elsewhere(place))
-            }
+                    .map_err(|_| format!("{place:?} is no host and port"))?,
+            ),
         };
+        let finder = Finder {
+            elsewhere,
+            ..Finder::default()
+        };
+        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
         Ok(Client { agent })
     }
 
@@ -320,11 +332,23 @@ fn io_words(e: &std::io::Error) -> String {
     }
 }
 
-/// Finds every server at this one place.
-#[derive(Debug)]
-struct Elsewhere(Authority);
+/// Finds servers, and remembers for a while where they are: ureq asks before
+/// every request, connected or not, and each question takes a thread.
+#[derive(Debug, Default)]
+struct Finder {
+    /// Every server is at this one place.
+    elsewhere: Option<Authority>,
+    known: Mutex<Option<Known>>,
+}
 
-impl Resolver for Elsewhere {
+#[derive(Debug)]
+struct Known {
+    place: (Option<Scheme>, Authority),
+    addresses: ResolvedSocketAddrs,
+    at: Instant,
+}
+
+impl Resolver for Finder {
     fn resolve(
         &self,
         uri: &Uri,
@@ -332,8 +356,27 @@ impl Resolver for Elsewhere {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut parts = uri.clone().into_parts();
-        parts.authority = Some(self.0.clone());
-        let place = Uri::from_parts(parts).map_err(|e| ureq::Error::Http(e.into()))?;
-        DefaultResolver::default().resolve(&place, config, timeout)
+        if let Some(elsewhere) = &self.elsewhere {
+            parts.authority = Some(elsewhere.clone());
+        }
+        let authority = parts.authority.clone();
+        let authority = authority.ok_or(ureq::Error::HostNotFound)?;
+        // Without a port the scheme says which.
+        let place = (parts.scheme.clone(), authority);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known
+            && known.place == place
+            && known.at.elapsed() < REMEMBERED
+        {
+            return Ok(known.addresses.clone());
+        }
+        let uri = Uri::from_parts(parts).map_err(|e| ureq::Error::Http(e.into()))?;
+        let addresses = DefaultResolver::default().resolve(&uri, config, timeout)?;
+        *known = Some(Known {
+            place,
+            addresses: addresses.clone(),
+            at: Instant::now(),
+        });
+        Ok(addresses)
     }
 }

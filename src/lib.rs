@@ -9,6 +9,7 @@ pub mod flags;
 pub mod http;
 pub mod logs;
 pub mod orchestrator;
+pub mod parts;
 pub mod redact;
 pub mod report;
 pub mod runtime;

@@ -15,11 +15,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "main",
         &[
-            "agent",
             "clock",
             "core",
             "flags",
             "logs",
+            "orchestrator",
+            "parts",
+            "redact",
+            "runtime",
+            "state",
+        ],
+    ),
+    (
+        "parts",
+        &[
+            "agent",
+            "core",
+            "flags",
+            "http",
             "orchestrator",
             "redact",
             "runtime",
@@ -35,7 +48,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "agent", "clock", "core", "redact", "report", "runtime", "source", "state",
         ],
     ),
-    ("source", &["agent::item_env_refused", "core", "report"]),
+    (
+        "source",
+        &["agent::item_env_refused", "clock", "core", "http", "report"],
+    ),
     (
         "runtime",
         &[

@@ -131,6 +131,52 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
         "a b",
         &["registry.example/name:tag"],
     ),
+    ("jira-url", "JIRA_URL", "a.example", &["https://HOST"]),
+    ("jira-username", "JIRA_EMAIL", "a\nb", &["one line"]),
+    ("jira-label", "RECAC_JIRA_LABEL", "a b", &["one word"]),
+    ("jira-query", "RECAC_JIRA_QUERY", "a\nb", &["one line"]),
+    (
+        "jira-done-label",
+        "RECAC_JIRA_DONE_LABEL",
+        "a b",
+        &["one word"],
+    ),
+    (
+        "jira-failed-label",
+        "RECAC_JIRA_FAILED_LABEL",
+        "a b",
+        &["one word"],
+    ),
+    (
+        "jira-start-status",
+        "RECAC_JIRA_START_STATUS",
+        "a\nb",
+        &["one line"],
+    ),
+    (
+        "jira-done-status",
+        "RECAC_JIRA_DONE_STATUS",
+        "a\nb",
+        &["one line"],
+    ),
+    (
+        "jira-failed-status",
+        "RECAC_JIRA_FAILED_STATUS",
+        "auto",
+        &["its name, or none"],
+    ),
+    (
+        "jira-blocks-link",
+        "RECAC_JIRA_BLOCKS_LINK",
+        "a\nb",
+        &["one line"],
+    ),
+    (
+        "jira-deployment",
+        "RECAC_JIRA_DEPLOYMENT",
+        "server",
+        &["cloud or dc"],
+    ),
     ("agent-env", "RECAC_AGENT_ENV", "1A", &["NAME"]),
     (
         "docker-arg",
@@ -190,6 +236,8 @@ fn every_option_of_the_help_is_tried_here_or_takes_any_value() {
     assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""));
     let any = [
         "work-file",
+        "jira-token-file",
+        "jira-ca-file",
         "docker-binary",
         "state-dir",
         "job-template",
@@ -220,29 +268,35 @@ fn every_option_of_the_help_is_tried_here_or_takes_any_value() {
 }
 
 #[test]
-fn what_this_build_has_not_is_refused() {
+fn jira_needs_to_be_told_where_it_is_and_who_asks() {
     let world = World::new("lacks");
     for (args, env, said) in [
-        (vec!["--poller", "jira"], vec![], "this build has no Jira"),
+        (vec![], vec![], "--jira-url is missing"),
         (
             vec![],
-            vec![("RECAC_POLLER", "jira")],
-            "this build has no Jira",
+            vec![],
+            "set JIRA_API_TOKEN, or give --jira-token-file",
         ),
         (
-            vec![],
-            vec![],
-            "\"jira\" is the default, but this build has no Jira",
+            vec!["--jira-url=https://a.example"],
+            vec![("JIRA_API_TOKEN", "")],
+            "Jira's token is missing",
         ),
         (
-            vec!["--poller=file", "--jira-label=x"],
+            vec!["--jira-token=secret"],
             vec![],
-            "this build has no Jira",
+            "it would show in the list of processes",
+        ),
+        (
+            vec!["--jira-url=https://a.example", "--jira-ca-file=nowhere"],
+            vec![("JIRA_API_TOKEN", "t")],
+            "--jira-ca-file: nowhere: No such file",
         ),
     ] {
         let out = bare(&world, &args, &env);
-        assert_eq!(out.code, Some(2), "{args:?}");
+        assert_eq!(out.code, Some(2), "{args:?}: {}", out.stderr);
         assert!(out.stderr.contains(said), "{args:?}: {}", out.stderr);
+        assert!(!out.stderr.contains("secret"), "{}", out.stderr);
     }
 }
 

@@ -219,3 +219,41 @@ fn a_status_that_cannot_be_reached_is_a_warning_and_no_more() {
         assert_eq!(jira.labels("A-1"), ["recac-agent", "recac-agent-done"]);
     }
 }
+
+#[test]
+fn tickets_that_leave_the_poll_are_looked_up_together_and_each_for_itself() {
+    for jira in both() {
+        let world = World::new("jira_together");
+        for n in 1..=4 {
+            jira.add(wanted(&format!("A-{n}")));
+        }
+        let agent = format!("{BEGIN} exec sleep 600");
+        let run = orchestrator(&world, &jira)
+            .arg("--stop-grace=0s")
+            .agent(&agent)
+            .start();
+        world.wait_for("all run", || {
+            begun(&world) == 4 && (1..=4).all(|n| jira.status(&format!("A-{n}")) == "In Progress")
+        });
+        // One that is gone spoils nothing for the others.
+        jira.delete("A-1");
+        jira.edit("A-2", |ticket| ticket.status = "Done".into());
+        jira.edit("A-3", |ticket| ticket.labels.clear());
+        world.wait_for("both are told", || {
+            !jira.comments("A-2").is_empty() && !jira.comments("A-3").is_empty()
+        });
+        let log = run.stderr();
+        assert!(
+            log.contains("stop because the ticket was closed (Done)"),
+            "{log}"
+        );
+        assert!(
+            log.contains("stop because the label recac-agent was taken off"),
+            "{log}"
+        );
+        // The run of the ticket that is gone goes on to its own end.
+        assert_eq!(process::run_dirs(&world).len(), 2, "{log}");
+        run.terminate();
+        jira.assert_no_violations();
+    }
+}

@@ -1,0 +1,326 @@
+//! The parts that the loop is put together from, as the options ask for them:
+//! limits, agent, source, runtime; and the manifest that has them in a cluster.
+//!
+//! Reads the files that options name for good (a template, certificates), and
+//! refuses what cannot be. Starts nothing, asks nobody, and is handed the
+//! environment.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use crate::{
+    agent::{Agent, Place},
+    core::Limits,
+    flags::{self, Config, Mode, Outcomes, Poller},
+    http,
+    orchestrator::How,
+    redact::Redactor,
+    runtime::{
+        Runtime,
+        docker::{Docker, words::Settings},
+        kube::{
+            self,
+            access::Origin,
+            client::{self, Client},
+            config_map::ConfigMap,
+            deploy,
+            lease::Lease,
+            manifest as job,
+            template::Template,
+        },
+        process::Process,
+    },
+    source::{
+        Source, Trouble,
+        file::{
+            File,
+            ledger::{Ledger, Remote},
+        },
+        jira::{self, Jira},
+        repo::Repos,
+    },
+    state::StateDir,
+};
+
+/// The bounds of the core.
+#[must_use]
+pub fn limits(config: &Config) -> Limits {
+    Limits {
+        owner: config.owner.clone(),
+        max_agents: usize::try_from(config.max_agents).unwrap_or(usize::MAX),
+        max_attempts: config.max_attempts,
+        retry_backoff: config.retry_backoff,
+        agent_timeout: config.agent_timeout,
+        start_timeout: config.start_timeout,
+        stop_grace: config.stop_grace,
+        interval: config.interval,
+    }
+}
+
+/// What every agent gets. `environment` is ours.
+#[must_use]
+pub fn agent(config: &Config, environment: BTreeMap<String, String>) -> Agent {
+    Agent {
+        owner: config.owner.clone(),
+        place: match config.mode {
+            Mode::Local => Place::Container,
+            Mode::Kubernetes => Place::Pod,
+            Mode::Process => Place::Process,
+        },
+        command: config.agent_command.clone(),
+        image: config.image.clone(),
+        provider: config.agent_provider.clone(),
+        model: config.agent_model.clone(),
+        max_attempts: config.max_attempts,
+        github_host: config.github_host.clone(),
+        extra: config.agent_env.clone(),
+        cpus: config.agent_cpus,
+        memory: config.agent_memory,
+        environment,
+    }
+}
+
+/// Which repositories agents may be sent to.
+///
+/// # Errors
+/// If `--default-repo` is none of them.
+pub fn repos(config: &Config, agent: &Agent) -> Result<Repos, String> {
+    let repos = Repos {
+        hosts: config.repo_hosts.clone(),
+        default: config.default_repo.clone(),
+        needed: agent.command.names_repo(),
+    };
+    match (&config.default_repo, repos.choose(None, "")) {
+        (Some(default), Err(hold)) => Err(format!("--default-repo: {default:?}: {hold}")),
+        _ => Ok(repos),
+    }
+}
+
+/// Where items come from.
+///
+/// # Errors
+/// What cannot be used, with the option that names it.
+pub fn source(
+    config: &Config,
+    agent: &Agent,
+    repos: Repos,
+    redactor: &Arc<RwLock<Redactor>>,
+    how: How,
+    runtime: &Runtime,
+) -> Result<Source, String> {
+    if config.poller == Poller::Jira {
+        let client = jira_client(&config.jira, &agent.environment, redactor)?;
+        let settings = jira_settings(&config.jira, repos, how);
+        return Ok(Source::jira(Jira::new(client, settings)));
+    }
+    let outcomes = match (&config.outcomes, runtime) {
+        (Outcomes::File(path), _) => Ledger::from(path.clone()),
+        (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
+            Ledger::far(format!("ConfigMap {name}"), Far(kube.config_map(name)))
+        }
+        (Outcomes::ConfigMap(_), Runtime::Docker(_) | Runtime::Process(_)) => {
+            return Err("--outcomes: a ConfigMap works only with --mode k8s".to_owned());
+        }
+    };
+    let file = File::new(config.work_file.clone(), outcomes, repos);
+    Ok(Source::file(file))
+}
+
+fn jira_client(
+    given: &flags::Jira,
+    environment: &BTreeMap<String, String>,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<jira::client::Client, String> {
+    let mut settings = http::Settings::default();
+    let mut trusted = String::new();
+    if let Some(path) = &given.ca_file {
+        trusted = format!("--jira-ca-file: {}: ", path.display());
+        let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
+        settings.roots = Some(pem);
+    }
+    let http = http::Client::new(&settings).map_err(|why| format!("{trusted}{why}"))?;
+    let token = match (&given.token_file, given.token_variable) {
+        (Some(path), _) => jira::client::Token::File(path.clone()),
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::Token::Value(name.to_owned(), value)
+        }
+    };
+    let access = jira::client::Access {
+        url: given.url.clone(),
+        username: given.username.clone(),
+        token,
+        deployment: given.deployment.map(|kind| match kind {
+            flags::Deployment::Cloud => jira::site::Deployment::Cloud,
+            flags::Deployment::DataCenter => jira::site::Deployment::DataCenter,
+        }),
+    };
+    let redactor = Arc::clone(redactor);
+    let hide = Box::new(move |name: &str, value: &str| {
+        let mut redactor = redactor.write().unwrap_or_else(PoisonError::into_inner);
+        redactor.add(name, value);
+    });
+    Ok(jira::client::Client::new(access, http, hide))
+}
+
+fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings {
+    let labels = jira::query::Labels {
+        wanted: given.label.clone(),
+        done: given.done_label.clone(),
+        failed: given.failed_label.clone(),
+    };
+    let by_label = jira::query::by_label(&labels);
+    jira::Settings {
+        jql: given.query.clone().unwrap_or(by_label),
+        rules: jira::issue::Rules {
+            labels,
+            by_label: given.query.is_none(),
+            blocks_link: given.blocks_link.clone(),
+            repos,
+        },
+        start: jira::transition::Move::parse(&given.start_status),
+        done: jira::transition::Move::parse(&given.done_status),
+        failed: jira::transition::Move::parse(&given.failed_status),
+        forgets: how != How::Forever,
+    }
+}
+
+/// Where runs live.
+///
+/// # Errors
+/// What cannot be used, with the option that names it.
+pub fn runtime(
+    config: &Config,
+    state: &StateDir,
+    agent: &Agent,
+    redactor: &Arc<RwLock<Redactor>>,
+) -> Result<Runtime, String> {
+    Ok(match config.mode {
+        Mode::Local => {
+            let settings = Settings {
+                binary: config.docker_binary.clone(),
+                extra: config.docker_args.clone(),
+                pull: config.image_pull_policy,
+                owner: config.owner.clone(),
+            };
+            Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
+        }
+        Mode::Kubernetes => {
+            let env = |name: &str| agent.environment.get(name).cloned();
+            let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
+            let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            let settings = job_settings(config, client.namespace())?;
+            Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
+                lease: lease(config, &client, &settings.namespace, env)?,
+                settings,
+                client,
+                owner: config.owner.clone(),
+                keep_finished: config.keep_finished,
+                state: state.clone(),
+                redactor: Arc::clone(redactor),
+                dry_run: config.dry_run,
+            })))
+        }
+        Mode::Process => {
+            Runtime::Process(Process::new(&config.owner, state.clone(), config.dry_run))
+        }
+    })
+}
+
+/// The place of this replica in the election, if there is one. A dry run does
+/// without.
+fn lease(
+    config: &Config,
+    client: &Arc<Client>,
+    namespace: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Lease>, String> {
+    if !config.leader_elect || config.dry_run {
+        return Ok(None);
+    }
+    let pod = env("POD_NAME").or_else(|| env("HOSTNAME"));
+    let pod = pod.unwrap_or_else(|| "orchestrator".to_owned());
+    let name = deploy::lease(&config.owner);
+    Lease::new(Arc::clone(client), namespace, name, &pod)
+        .map(Some)
+        .map_err(|e| format!("no random number is to be had: {e}"))
+}
+
+/// What every Job is made with. `context` is the namespace of where we are.
+fn job_settings(config: &Config, context: Option<String>) -> Result<job::Settings, String> {
+    let namespace = config.namespace.clone().or(context);
+    let mut settings = job::Settings {
+        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        pull: config.image_pull_policy,
+        secret: config.agent_secret.clone(),
+        service_account: config.agent_service_account.clone(),
+        start_timeout: config.start_timeout,
+        agent_timeout: config.agent_timeout,
+        template: None,
+    };
+    if let Some(path) = &config.job_template {
+        let wrong = |why: String| format!("--job-template: {}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let template = Template::parse(&text).map_err(wrong)?;
+        template.check(&settings).map_err(wrong)?;
+        settings.template = Some(template);
+    }
+    Ok(settings)
+}
+
+/// What runs this configuration in a cluster, as JSON for `kubectl apply`.
+///
+/// # Errors
+/// What would be refused there.
+pub fn manifest(asked: &flags::Manifest) -> Result<String, String> {
+    let config = &asked.config;
+    // What would be refused there is refused here.
+    agent(config, BTreeMap::new()).check()?;
+    job_settings(config, None)?;
+    let template = config.job_template.as_ref().map(std::fs::read_to_string);
+    let template = template
+        .transpose()
+        .map_err(|e| format!("--job-template: {e}"))?;
+    let list = deploy::deploy(&deploy::Deploy {
+        owner: &config.owner,
+        namespace: config.namespace.as_deref(),
+        image: &asked.image,
+        given: &asked.given,
+        leader_elect: config.leader_elect,
+        work_file: config.poller == Poller::File,
+        outcomes: match &config.outcomes {
+            Outcomes::ConfigMap(name) => Some(name),
+            Outcomes::File(_) => None,
+        },
+        template: template.as_deref(),
+    });
+    Ok(format!("{list:#}\n"))
+}
+
+/// Outcomes in a cluster.
+struct Far(ConfigMap);
+
+impl Remote for Far {
+    fn version(&self) -> Result<Option<String>, Trouble> {
+        self.0.version().map_err(|e| trouble(&e))
+    }
+
+    fn read(&self) -> Result<Option<(String, String)>, Trouble> {
+        self.0.read().map_err(|e| trouble(&e))
+    }
+
+    fn write(&self, text: &str, version: Option<&str>) -> Result<Option<String>, Trouble> {
+        self.0.write(text, version).map_err(|e| trouble(&e))
+    }
+}
+
+/// Only a person changes permissions.
+fn trouble(e: &client::Error) -> Trouble {
+    match e.is(401) || e.is(403) {
+        true => Trouble::Everything(e.to_string()),
+        false => Trouble::Later(e.to_string(), None),
+    }
+}
