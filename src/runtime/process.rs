@@ -427,7 +427,13 @@ impl Process {
                     // Another owner's may be in the making: then it is locked.
                     // From here on it cannot be any more.
                     Ok(lock) if lock.try_lock().is_ok() => {
-                        let _ = state::remove_dir(&dir.0);
+                        // Under a name that says so, for whoever is killed in
+                        // the middle leaves a directory without a lock.
+                        let gone = name.replacen(".new-", ".gone-new-", 1);
+                        let gone = dir.0.with_file_name(gone);
+                        if fs::rename(&dir.0, &gone).is_ok() {
+                            let _ = state::remove_dir(&gone);
+                        }
                     }
                     Ok(_) => {}
                     // Empty, or it stays: the lock is the first thing inside.
