@@ -5,7 +5,7 @@
 //! package `@atlaskit/adf-schema`
 //! (<https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/>).
 
-use self::node::Node;
+use self::node::{Doc, Node};
 use super::markdown::{Gap, Mark, Marks, Page, Phrase};
 use crate::core::Stamp;
 
@@ -20,67 +20,65 @@ mod tests;
 /// # Errors
 /// If the text is not JSON, or nested deeper than 128 levels.
 pub fn markdown(json: &str) -> Result<String, String> {
-    let doc: Node<'_> =
-        serde_json::from_str(json).map_err(|e| format!("the document cannot be read: {e}"))?;
+    let doc = Doc::read(json).map_err(|e| format!("the document cannot be read: {e}"))?;
     if json.trim_start().starts_with('"') {
-        return Ok(doc.text.into_owned());
+        return Ok(doc.root.text.into_owned());
     }
     let mut page = Page::new(json.len() / 2);
-    blocks(
-        &mut page,
-        std::slice::from_ref(&doc),
-        Gap::Blank,
-        Gap::Blank,
-    );
+    let root = std::slice::from_ref(&doc.root);
+    blocks(&mut page, &doc, root, Gap::Blank, Gap::Blank);
     Ok(page.finish())
 }
 
 /// Nodes one below the other. What can only stand inside a line is put in
 /// paragraphs. `first` stands before the first block, `list` before lists.
-fn blocks(page: &mut Page, nodes: &[Node<'_>], first: Gap, list: Gap) {
+fn blocks(page: &mut Page, doc: &Doc<'_>, nodes: &[Node<'_>], first: Gap, list: Gap) {
     let mut gap = first;
     let mut rest = nodes;
     while let Some(node) = rest.first() {
         let size = rest.iter().take_while(|n| inline::is_inline(n)).count();
         if size > 0 {
             let mut phrase = Phrase::default();
-            inline::collect(&mut phrase, &rest[..size]);
+            inline::collect(&mut phrase, doc, &rest[..size]);
             page.paragraph(gap, phrase);
         } else {
-            block(page, node, gap, list);
+            block(page, doc, node, gap, list);
         }
         gap = Gap::Blank;
         rest = &rest[size.max(1)..];
     }
 }
 
-fn block(page: &mut Page, node: &Node<'_>, gap: Gap, list: Gap) {
+fn block(page: &mut Page, doc: &Doc<'_>, node: &Node<'_>, gap: Gap, list: Gap) {
     match &*node.kind {
-        "paragraph" | "caption" => page.paragraph(gap, inline::phrase(&node.content)),
+        "paragraph" | "caption" => page.paragraph(gap, inline::phrase(doc, doc.content(node))),
         "heading" => {
             let level = node.number("level").unwrap_or(1).clamp(1, 6);
             let level = usize::try_from(level).unwrap_or(1);
-            page.heading(gap, level, inline::phrase(&node.content));
+            page.heading(gap, level, inline::phrase(doc, doc.content(node)));
         }
         "codeBlock" => {
             let mut code = String::new();
-            inline::plain(&mut code, &node.content);
+            inline::plain(&mut code, doc, doc.content(node));
             let language = node.attr("language").map_or("", |l| l);
             page.code(gap, language, &code);
         }
         "rule" => page.rule(gap),
         "blockquote" => {
             page.quote(gap);
-            blocks(page, &node.content, Gap::Blank, Gap::Blank);
+            blocks(page, doc, doc.content(node), Gap::Blank, Gap::Blank);
             page.leave();
         }
         "panel" => {
             let kind = node.attr("panelType").map_or("", |kind| kind);
             page.alert(gap, alert(kind));
             // Only text is sure to be read as text right below the kind.
-            let text = node.content.first().is_some_and(|n| n.kind == "paragraph");
+            let text = doc
+                .content(node)
+                .first()
+                .is_some_and(|n| n.kind == "paragraph");
             let first = if text { Gap::Line } else { Gap::Blank };
-            blocks(page, &node.content, first, Gap::Blank);
+            blocks(page, doc, doc.content(node), first, Gap::Blank);
             page.leave();
         }
         "expand" | "nestedExpand" => {
@@ -89,20 +87,26 @@ fn block(page: &mut Page, node: &Node<'_>, gap: Gap, list: Gap) {
                 title.text(&**text, Marks::default().with(Mark::Strong), None);
             }
             page.paragraph(gap, title);
-            blocks(page, &node.content, gap, list);
+            blocks(page, doc, doc.content(node), gap, list);
         }
-        "bulletList" => items(page, node, list, None),
-        "orderedList" => items(page, node, list, Some(node.number("order").unwrap_or(1))),
-        "taskList" | "decisionList" => items(page, node, list, None),
+        "bulletList" => items(page, doc, node, list, None),
+        "orderedList" => items(
+            page,
+            doc,
+            node,
+            list,
+            Some(node.number("order").unwrap_or(1)),
+        ),
+        "taskList" | "decisionList" => items(page, doc, node, list, None),
         "mediaGroup" => {
             let mut phrase = Phrase::default();
-            for media in &node.content {
-                inline::collect(&mut phrase, std::slice::from_ref(media));
+            for media in doc.content(node) {
+                inline::collect(&mut phrase, doc, std::slice::from_ref(media));
                 phrase.line_break();
             }
             page.paragraph(gap, phrase);
         }
-        "table" => table(page, node, gap),
+        "table" => table(page, doc, node, gap),
         "syncBlock" => {
             let mut phrase = Phrase::default();
             let id = node.attr("resourceId").map_or("", |id| id);
@@ -114,9 +118,9 @@ fn block(page: &mut Page, node: &Node<'_>, gap: Gap, list: Gap) {
         // not known.
         _ => {
             let mut said = Phrase::default();
-            inline::own_text(&mut said, node);
+            inline::own_text(&mut said, doc, node);
             page.paragraph(gap, said);
-            blocks(page, &node.content, gap, list);
+            blocks(page, doc, doc.content(node), gap, list);
         }
     }
 }
@@ -131,12 +135,12 @@ fn alert(panel: &str) -> &'static str {
     }
 }
 
-fn items(page: &mut Page, node: &Node<'_>, gap: Gap, number: Option<u64>) {
+fn items(page: &mut Page, doc: &Doc<'_>, node: &Node<'_>, gap: Gap, number: Option<u64>) {
     let mut list = page.list(gap, number);
-    for child in &node.content {
+    for child in doc.content(node) {
         if is_list(child) && page.has_items(&list) {
             page.below(&list);
-            block(page, child, Gap::Line, Gap::Line);
+            block(page, doc, child, Gap::Line, Gap::Line);
             page.leave();
             continue;
         }
@@ -149,15 +153,21 @@ fn items(page: &mut Page, node: &Node<'_>, gap: Gap, number: Option<u64>) {
         page.item(&mut list, task);
         match &*child.kind {
             "listItem" | "taskItem" | "blockTaskItem" => {
-                blocks(page, &child.content, Gap::Blank, Gap::Line);
+                blocks(page, doc, doc.content(child), Gap::Blank, Gap::Line);
             }
             "decisionItem" => {
                 let mut phrase = Phrase::default();
                 phrase.text("Decision: ", Marks::default(), None);
-                inline::collect(&mut phrase, &child.content);
+                inline::collect(&mut phrase, doc, doc.content(child));
                 page.paragraph(Gap::Blank, phrase);
             }
-            _ => blocks(page, std::slice::from_ref(child), Gap::Blank, Gap::Line),
+            _ => blocks(
+                page,
+                doc,
+                std::slice::from_ref(child),
+                Gap::Blank,
+                Gap::Line,
+            ),
         }
         page.leave();
     }
@@ -175,15 +185,15 @@ fn is_list(node: &Node<'_>) -> bool {
 /// it, are not followed, so that no table grows far beyond its text.
 const WIDEST: usize = 50;
 
-fn table(page: &mut Page, node: &Node<'_>, gap: Gap) {
+fn table(page: &mut Page, doc: &Doc<'_>, node: &Node<'_>, gap: Gap) {
     let mut rows = Vec::new();
     // For each column, how many rows a cell from above still reaches down.
     let mut from_above = [0_u64; WIDEST];
-    for row in &node.content {
+    for row in doc.content(node) {
         let mut cells: Vec<String> = Vec::new();
         let one = std::slice::from_ref(row);
         for cell in if row.kind == "tableRow" {
-            &*row.content
+            doc.content(row)
         } else {
             one
         } {
@@ -191,10 +201,11 @@ fn table(page: &mut Page, node: &Node<'_>, gap: Gap) {
             let mut inside = Page::cell();
             match &*cell.kind {
                 "tableCell" | "tableHeader" => {
-                    blocks(&mut inside, &cell.content, Gap::Line, Gap::Line);
+                    blocks(&mut inside, doc, doc.content(cell), Gap::Line, Gap::Line);
                 }
                 _ => blocks(
                     &mut inside,
+                    doc,
                     std::slice::from_ref(cell),
                     Gap::Line,
                     Gap::Line,
@@ -215,8 +226,12 @@ fn table(page: &mut Page, node: &Node<'_>, gap: Gap) {
         skip(&mut cells, &mut from_above);
         rows.push(cells);
     }
-    let header = node.content.first().is_some_and(|row| {
-        !row.content.is_empty() && row.content.iter().all(|cell| cell.kind == "tableHeader")
+    let header = doc.content(node).first().is_some_and(|row| {
+        !doc.content(row).is_empty()
+            && doc
+                .content(row)
+                .iter()
+                .all(|cell| cell.kind == "tableHeader")
     });
     page.table(gap, header, &rows);
 }

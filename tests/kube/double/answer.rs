@@ -1,14 +1,17 @@
 //! What the double answers to a request, as the API server would. Faults are
 //! not its business, nor is what controllers do later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{
+    access::{Access, Target, authorize, review},
     check,
+    default::default,
+    refusal::Refusal,
     select::Selector,
-    store::{JOBS, Kind, PODS, Store, entries, text},
+    store::{JOBS, Kind, PODS, Store, text},
     wire::{Answer, Request},
 };
 
@@ -16,15 +19,6 @@ use super::{
 const LARGEST_OBJECT: usize = 1_500_000;
 /// Above this the server reads no further.
 const LARGEST_REQUEST: usize = 3_145_728;
-
-/// Who somebody is, by the token, and what is forbidden to them.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Everything is.
-    pub nothing: bool,
-    /// Verb and resource (`get`, `pods/log`).
-    pub forbidden: BTreeSet<(String, String)>,
-}
 
 /// All that an answer depends on.
 #[derive(Debug)]
@@ -53,105 +47,6 @@ pub struct Watch {
 pub enum Outcome {
     Answer(Answer),
     Watch(Watch),
-}
-
-/// A `Status` of a failure.
-#[derive(Debug)]
-pub struct Refusal {
-    pub code: u16,
-    pub reason: &'static str,
-    pub message: String,
-    /// Null if there are none.
-    pub details: Value,
-}
-
-impl Refusal {
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code,
-            reason,
-            message: message.into(),
-            details: Value::Null,
-        }
-    }
-
-    pub fn bad(message: impl Into<String>) -> Refusal {
-        Refusal::new(400, "BadRequest", message)
-    }
-
-    fn about(mut self, kind: &Kind, name: &str, as_kind: &str) -> Refusal {
-        self.details = json!({"kind": as_kind});
-        if !name.is_empty() {
-            self.details["name"] = json!(name);
-        }
-        if !kind.group.is_empty() {
-            self.details["group"] = json!(kind.group);
-        }
-        self
-    }
-
-    fn missing(kind: &Kind, name: &str) -> Refusal {
-        let message = format!("{} \"{name}\" not found", kind.resource());
-        Refusal::new(404, "NotFound", message).about(kind, name, kind.plural)
-    }
-
-    fn conflict(kind: &Kind, name: &str, why: &str) -> Refusal {
-        let message = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": {why}",
-            kind.resource()
-        );
-        Refusal::new(409, "Conflict", message).about(kind, name, kind.plural)
-    }
-
-    /// The object.
-    pub fn body(&self) -> Value {
-        let mut body = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
-        });
-        if !self.details.is_null() {
-            body["details"] = self.details.clone();
-        }
-        body
-    }
-
-    pub fn answer(&self) -> Answer {
-        Answer::json(self.code, &self.body())
-    }
-}
-
-/// Where a request goes.
-struct Target {
-    kind: &'static Kind,
-    namespace: String,
-    /// Empty for all of the kind.
-    name: String,
-    /// Such as `log`, or empty.
-    part: String,
-}
-
-impl Target {
-    fn of(path: &str) -> Option<Target> {
-        let mut steps = path.trim_matches('/').split('/');
-        let group = match steps.next()? {
-            "api" => "",
-            "apis" => steps.next()?,
-            _ => return None,
-        };
-        if steps.next()? != "v1" || steps.next()? != "namespaces" {
-            return None;
-        }
-        let namespace = steps.next()?.to_owned();
-        let kind = Kind::find(group, steps.next()?)?;
-        let name = steps.next().unwrap_or_default().to_owned();
-        let part = steps.next().unwrap_or_default().to_owned();
-        steps.next().is_none().then_some(Target {
-            kind,
-            namespace,
-            name,
-            part,
-        })
-    }
 }
 
 const ALREADY: &str = "the object has been modified; please apply your changes to the latest \
@@ -628,48 +523,6 @@ fn selector(kind: &Kind, request: &Request) -> Result<Selector, Refusal> {
     Ok(selector)
 }
 
-fn authorize(access: &Access, verb: &str, target: &Target) -> Result<(), Refusal> {
-    let resource = match target.part.as_str() {
-        "" => target.kind.plural.to_owned(),
-        part => format!("{}/{part}", target.kind.plural),
-    };
-    let rule = (verb.to_owned(), resource.clone());
-    if !access.nothing && !access.forbidden.contains(&rule) {
-        return Ok(());
-    }
-    let (kind, namespace) = (target.kind, &target.namespace);
-    let named = match target.name.as_str() {
-        "" => String::new(),
-        name => format!(" \"{name}\""),
-    };
-    let message = format!(
-        "{}{named} is forbidden: User \"system:serviceaccount:{namespace}:orchestrator\" cannot \
-         {verb} resource \"{resource}\" in API group \"{}\" in the namespace \"{namespace}\"",
-        kind.resource(),
-        kind.group
-    );
-    let refusal = Refusal::new(403, "Forbidden", message);
-    Err(refusal.about(kind, &target.name, kind.plural))
-}
-
-fn review(access: &Access, asked: &Value) -> Answer {
-    let what = &asked["spec"]["resourceAttributes"];
-    let rule = (text(&what["verb"]), text(&what["resource"]));
-    let allowed = !access.nothing && !access.forbidden.contains(&rule);
-    let mut status = json!({"allowed": allowed});
-    if allowed {
-        status["reason"] = json!(
-            "RBAC: allowed by RoleBinding \"o/agents2\" of Role \"o\" to ServiceAccount \
-             \"orchestrator/agents2\""
-        );
-    }
-    let review = json!({
-        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-        "metadata": {}, "spec": asked["spec"], "status": status,
-    });
-    Answer::json(201, &review)
-}
-
 fn content_type(request: &Request, allowed: &[&str]) -> Result<(), Refusal> {
     let given = request
         .headers
@@ -729,105 +582,4 @@ pub fn merge(object: &mut Value, patch: &Value) {
             false => merge(object.entry(name).or_insert(Value::Null), value),
         }
     }
-}
-
-/// Sets what is not set.
-fn set(object: &mut Value, name: &str, value: Value) {
-    let object = object.as_object_mut().unwrap();
-    object.entry(name).or_insert(value);
-}
-
-/// What the server adds to an object that is new.
-fn default(kind: &Kind, object: &mut Value) {
-    match kind.name {
-        "Secret" => {
-            set(object, "type", json!("Opaque"));
-            let plain = object.as_object_mut().unwrap().remove("stringData");
-            for (name, value) in entries(&plain.unwrap_or_default()) {
-                object["data"][name] = json!(base64(text(&value).as_bytes()));
-            }
-        }
-        "Job" => {
-            object["metadata"]["generation"] = json!(1);
-            object["status"] = json!({});
-            let (uid, name) = (
-                object["metadata"]["uid"].clone(),
-                object["metadata"]["name"].clone(),
-            );
-            if object["spec"].is_null() {
-                object["spec"] = json!({});
-            }
-            let spec = &mut object["spec"];
-            set(spec, "parallelism", json!(1));
-            set(spec, "completions", json!(1));
-            set(spec, "backoffLimit", json!(6));
-            set(spec, "manualSelector", json!(false));
-            set(spec, "completionMode", json!("NonIndexed"));
-            set(spec, "suspend", json!(false));
-            let replace = match spec.get("podFailurePolicy").is_some() {
-                true => "Failed",
-                false => "TerminatingOrFailed",
-            };
-            set(spec, "podReplacementPolicy", json!(replace));
-            spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-            let rules = spec.pointer_mut("/podFailurePolicy/rules");
-            let rules = rules.and_then(Value::as_array_mut);
-            for rule in rules.into_iter().flatten() {
-                let conditions = rule.get_mut("onPodConditions");
-                let conditions = conditions.and_then(Value::as_array_mut);
-                for condition in conditions.into_iter().flatten() {
-                    set(condition, "status", json!("True"));
-                }
-            }
-            for label in ["controller-uid", "job-name"] {
-                let value = if label == "job-name" { &name } else { &uid };
-                for prefix in ["", "batch.kubernetes.io/"] {
-                    spec["template"]["metadata"]["labels"][format!("{prefix}{label}")] =
-                        value.clone();
-                }
-            }
-            let pod = &mut spec["template"]["spec"];
-            if pod.is_null() {
-                *pod = json!({});
-            }
-            set(pod, "terminationGracePeriodSeconds", json!(30));
-            set(pod, "dnsPolicy", json!("ClusterFirst"));
-            set(pod, "securityContext", json!({}));
-            set(pod, "schedulerName", json!("default-scheduler"));
-            let containers = pod.get_mut("containers").and_then(Value::as_array_mut);
-            for container in containers.into_iter().flatten() {
-                set(container, "resources", json!({}));
-                set(
-                    container,
-                    "terminationMessagePath",
-                    json!("/dev/termination-log"),
-                );
-                set(container, "terminationMessagePolicy", json!("File"));
-                let image = text(&container["image"]);
-                let tag = image.rsplit('/').next().unwrap_or_default();
-                let policy = match tag.split_once(':') {
-                    None | Some((_, "latest")) if !tag.contains('@') => "Always",
-                    _ => "IfNotPresent",
-                };
-                set(container, "imagePullPolicy", json!(policy));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0, |bits, b| bits << 8 | usize::from(*b));
-        let bits = bits << (8 * (3 - group.len()));
-        for n in 0..4 {
-            match n <= group.len() {
-                true => text.push(LETTERS[bits >> (18 - 6 * n) & 63] as char),
-                false => text.push('='),
-            }
-        }
-    }
-    text
 }

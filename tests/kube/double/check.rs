@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::Refusal,
+    refusal::Refusal,
     store::{Kind, entries, text},
 };
 

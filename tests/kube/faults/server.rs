@@ -27,7 +27,7 @@ fn while_runs_cannot_be_listed_nothing_is_done() {
         kube.items(&json!([{"id": "A-1"}]));
         let orchestrator = kube
             .orchestrator()
-            .args(["--start-timeout=1s", "--max-attempts=1"]);
+            .args(["--start-timeout=3s", "--max-attempts=1"]);
         // There is a run already, which nobody may start again.
         kube.double.agents(Agents::Run);
         let first = orchestrator.clone().start();
@@ -66,7 +66,7 @@ fn a_job_that_cannot_be_created_counts_against_nobody() {
         kube.double.fault(fault, "POST", JOBS, 2);
         let started = kube
             .orchestrator()
-            .args(["--start-timeout=1s", "--max-attempts=1"])
+            .args(["--start-timeout=3s", "--max-attempts=1"])
             .start();
         kube.wait_for("it is told of", || !kube.outcomes().is_empty());
         assert_eq!(started.terminate().code, Some(0));
@@ -188,7 +188,7 @@ fn a_permission_that_is_taken_away_counts_against_nobody() {
         kube.double.agents(Agents::Exit(0));
         let started = kube
             .orchestrator()
-            .args(["--max-agents=1", "--start-timeout=1s", "--max-attempts=1"])
+            .args(["--max-agents=1", "--start-timeout=3s", "--max-attempts=1"])
             .start();
         kube.wait_for("one is told of", || kube.outcomes().len() == 1);
         kube.double.forbid(verb, resource);

@@ -20,7 +20,7 @@ fn what_is_forbidden_counts_against_nobody_and_goes_on_when_it_is_allowed_again(
     let started = kube
         .orchestrator()
         .agent(&format!("{AWAIT} await go"))
-        .args(["--max-agents=1", "--start-timeout=2s", "--max-attempts=1"])
+        .args(["--max-agents=1", "--start-timeout=20s", "--max-attempts=1"])
         .start();
     let pod = kube.running("A-1");
     let binding = format!("rolebinding/{}", kube.account());

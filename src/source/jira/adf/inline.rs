@@ -1,6 +1,6 @@
 //! What stands inside a line: text and its marks, cards, people, dates.
 
-use super::{Mark, Marks, Node, Phrase, Stamp};
+use super::{Doc, Mark, Marks, Node, Phrase, Stamp};
 
 /// Whether a node is known to stand inside a line.
 pub fn is_inline(node: &Node<'_>) -> bool {
@@ -21,21 +21,21 @@ pub fn is_inline(node: &Node<'_>) -> bool {
 }
 
 /// The content of a block.
-pub fn phrase<'a>(nodes: &'a [Node<'a>]) -> Phrase<'a> {
+pub fn phrase<'a>(doc: &'a Doc<'a>, nodes: &'a [Node<'a>]) -> Phrase<'a> {
     let mut phrase = Phrase::default();
-    collect(&mut phrase, nodes);
+    collect(&mut phrase, doc, nodes);
     phrase
 }
 
 /// Appends nodes.
-pub fn collect<'a>(phrase: &mut Phrase<'a>, nodes: &'a [Node<'a>]) {
+pub fn collect<'a>(phrase: &mut Phrase<'a>, doc: &'a Doc<'a>, nodes: &'a [Node<'a>]) {
     for node in nodes {
-        one(phrase, node);
+        one(phrase, doc, node);
     }
 }
 
-fn one<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>) {
-    let (marks, link) = marks(phrase, node);
+fn one<'a>(phrase: &mut Phrase<'a>, doc: &'a Doc<'a>, node: &'a Node<'a>) {
+    let (marks, link) = marks(phrase, doc, node);
     let attr = |name| node.attr(name).map_or("", |value| value);
     match &*node.kind {
         "text" => phrase.text(&*node.text, marks, link),
@@ -77,19 +77,19 @@ fn one<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>) {
         _ if is_inline(node) || is_card(node) => own_text_of(phrase, node, marks, link),
         // A block where none may be, or what is not known.
         _ => {
-            let block = !node.content.iter().all(is_inline);
+            let block = !doc.content(node).iter().all(is_inline);
             if block {
                 phrase.line_break();
             }
             own_text_of(phrase, node, marks, link);
-            collect(phrase, &node.content);
+            collect(phrase, doc, doc.content(node));
             if block {
                 phrase.line_break();
             }
             return;
         }
     }
-    collect(phrase, &node.content);
+    collect(phrase, doc, doc.content(node));
 }
 
 fn is_card(node: &Node<'_>) -> bool {
@@ -97,8 +97,8 @@ fn is_card(node: &Node<'_>) -> bool {
 }
 
 /// What a node says besides its content.
-pub fn own_text<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>) {
-    let (marks, link) = marks(phrase, node);
+pub fn own_text<'a>(phrase: &mut Phrase<'a>, doc: &'a Doc<'a>, node: &'a Node<'a>) {
+    let (marks, link) = marks(phrase, doc, node);
     own_text_of(phrase, node, marks, link);
 }
 
@@ -114,10 +114,14 @@ fn own_text_of<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>, marks: Marks, li
 }
 
 /// The marks on a node that Markdown knows, and its link.
-fn marks<'a>(phrase: &mut Phrase<'a>, node: &'a Node<'a>) -> (Marks, Option<usize>) {
+fn marks<'a>(
+    phrase: &mut Phrase<'a>,
+    doc: &'a Doc<'a>,
+    node: &'a Node<'a>,
+) -> (Marks, Option<usize>) {
     let mut marks = Marks::default();
     let mut link = None;
-    for mark in &node.marks {
+    for mark in doc.marks(node) {
         let known = match &*mark.kind {
             "strong" => Mark::Strong,
             "em" => Mark::Em,
@@ -153,7 +157,7 @@ fn day(timestamp: &str) -> String {
 }
 
 /// The text of nodes without anything around it, for code.
-pub fn plain(out: &mut String, nodes: &[Node<'_>]) {
+pub fn plain(out: &mut String, doc: &Doc<'_>, nodes: &[Node<'_>]) {
     for node in nodes {
         match &*node.kind {
             "hardBreak" => out.push('\n'),
@@ -164,6 +168,6 @@ pub fn plain(out: &mut String, nodes: &[Node<'_>]) {
                 out.push_str(own.map_or("", |text| text));
             }
         }
-        plain(out, &node.content);
+        plain(out, doc, doc.content(node));
     }
 }

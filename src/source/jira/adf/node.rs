@@ -3,14 +3,23 @@
 //! A value of the wrong type is what it says if it is a word, a number or a
 //! node, and nothing otherwise. Marks have the form of nodes.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use crate::source::jira::markdown::clean;
+
+/// A document. Its nodes are all in one place, because ten thousand documents
+/// with a list of its own for each node keep an allocator busy.
+pub struct Doc<'a> {
+    /// The children of a node stand side by side, and before it.
+    nodes: Vec<Node<'a>>,
+    /// What the document is.
+    pub root: Node<'a>,
+}
 
 /// A node or a mark.
 #[derive(Debug, Default)]
@@ -19,11 +28,40 @@ pub struct Node<'a> {
     pub kind: Cow<'a, str>,
     /// Its own text.
     pub text: Cow<'a, str>,
-    /// What it is made of.
-    pub content: Vec<Node<'a>>,
-    /// The marks on it.
-    pub marks: Vec<Node<'a>>,
+    content: Range<usize>,
+    marks: Range<usize>,
     attrs: Vec<(&'static str, Cow<'a, str>)>,
+}
+
+impl<'a> Doc<'a> {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// If it is not JSON, or nested deeper than 128 levels.
+    pub fn read(json: &'a str) -> Result<Doc<'a>, serde_json::Error> {
+        // Few nodes take less room than this in JSON.
+        let mut arena = Arena {
+            done: Vec::with_capacity(json.len() / 64),
+            begun: Vec::with_capacity(64),
+        };
+        let mut from = serde_json::Deserializer::from_str(json);
+        let value = Read(&mut arena).deserialize(&mut from)?;
+        from.end()?;
+        Ok(Doc {
+            root: value.node().unwrap_or_default(),
+            nodes: arena.done,
+        })
+    }
+
+    /// What a node is made of.
+    pub fn content(&self, node: &Node<'a>) -> &[Node<'a>] {
+        self.nodes.get(node.content.clone()).unwrap_or_default()
+    }
+
+    /// The marks on a node.
+    pub fn marks(&self, node: &Node<'a>) -> &[Node<'a>] {
+        self.nodes.get(node.marks.clone()).unwrap_or_default()
+    }
 }
 
 impl<'a> Node<'a> {
@@ -40,23 +78,23 @@ impl<'a> Node<'a> {
         self.attr(name)?.parse().ok()
     }
 
-    fn take(&mut self, key: Key, value: Value<'a>) {
+    fn take(&mut self, key: Key, value: Value<'a>, arena: &mut Arena<'a>) {
         match key {
             Key::Kind => self.kind = value.word(),
             Key::Text => self.text = value.word(),
-            Key::Content => join(&mut self.content, value.nodes()),
-            Key::Marks => join(&mut self.marks, value.nodes()),
+            Key::Content => self.content = arena.join(self.content.clone(), value),
+            Key::Marks => self.marks = arena.join(self.marks.clone(), value),
             Key::Attrs => {
-                if let Value::Node(of) = value {
-                    join(&mut self.attrs, of.attrs);
+                if let Value::Node(mut of) = value {
+                    self.attrs.append(&mut of.attrs);
                     let own = [("text", of.text), ("type", of.kind)];
-                    self.attrs
-                        .extend(own.into_iter().filter(|(_, v)| !v.is_empty()));
+                    let own = own.into_iter().filter(|(_, value)| !value.is_empty());
+                    self.attrs.extend(own);
                 }
             }
             Key::Data => {
-                if let Value::Node(of) = value {
-                    join(&mut self.attrs, of.attrs);
+                if let Value::Node(mut of) = value {
+                    self.attrs.append(&mut of.attrs);
                 }
             }
             Key::Attr(name) => self.attrs.push((name, value.word())),
@@ -65,19 +103,37 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Appends; most often to nothing, where nothing has to be copied.
-fn join<T>(to: &mut Vec<T>, mut from: Vec<T>) {
-    if to.is_empty() {
-        *to = from;
-    } else {
-        to.append(&mut from);
-    }
+/// The nodes while they are read.
+struct Arena<'a> {
+    /// Those whose siblings are complete.
+    done: Vec<Node<'a>>,
+    /// The others, those of the innermost list last.
+    begun: Vec<Node<'a>>,
 }
 
-impl<'de> Deserialize<'de> for Node<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = from.deserialize_any(ValueVisitor)?;
-        Ok(value.node().unwrap_or_default())
+impl<'a> Arena<'a> {
+    /// Places nodes side by side.
+    fn place(&mut self, nodes: impl IntoIterator<Item = Node<'a>>) -> Range<usize> {
+        let from = self.done.len();
+        self.done.extend(nodes);
+        from..self.done.len()
+    }
+
+    /// The nodes of `first` and then those of a value. A key that comes twice
+    /// is no reason to lose what it says.
+    fn join(&mut self, first: Range<usize>, value: Value<'a>) -> Range<usize> {
+        let second = match value {
+            Value::Nodes(nodes) => nodes,
+            Value::Nothing | Value::Word(_) | Value::Node(_) => self.place(value.node()),
+        };
+        if first.is_empty() {
+            return second;
+        }
+        let of = |content| Node {
+            content,
+            ..Node::default()
+        };
+        self.place([of(first), of(second)])
     }
 }
 
@@ -154,7 +210,7 @@ enum Value<'a> {
     Nothing,
     Word(Cow<'a, str>),
     Node(Node<'a>),
-    Nodes(Vec<Node<'a>>),
+    Nodes(Range<usize>),
 }
 
 impl<'a> Value<'a> {
@@ -180,24 +236,20 @@ impl<'a> Value<'a> {
             }),
         }
     }
+}
 
-    fn nodes(self) -> Vec<Node<'a>> {
-        match self {
-            Value::Nodes(nodes) => nodes,
-            Value::Nothing | Value::Word(_) | Value::Node(_) => self.node().into_iter().collect(),
-        }
+/// Reads a value.
+struct Read<'r, 'a>(&'r mut Arena<'a>);
+
+impl<'de> DeserializeSeed<'de> for Read<'_, 'de> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value<'de>, D::Error> {
+        from.deserialize_any(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for Read<'_, 'de> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,18 +263,21 @@ impl<'de> Visitor<'de> for ValueVisitor {
             if matches!(key, Key::Other) {
                 map.next_value::<IgnoredAny>()?;
             } else {
-                node.take(key, map.next_value()?);
+                let value = map.next_value_seed(Read(&mut *self.0))?;
+                node.take(key, value, self.0);
             }
         }
         Ok(Value::Node(node))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        let mut nodes = Vec::new();
-        while let Some(value) = seq.next_element::<Value<'_>>()? {
-            nodes.extend(value.node());
+        let from = self.0.begun.len();
+        while let Some(value) = seq.next_element_seed(Read(&mut *self.0))? {
+            self.0.begun.extend(value.node());
         }
-        Ok(Value::Nodes(nodes))
+        let begin = self.0.done.len();
+        self.0.done.extend(self.0.begun.drain(from..));
+        Ok(Value::Nodes(begin..self.0.done.len()))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
