@@ -9,14 +9,15 @@ pub mod client;
 pub mod config_map;
 pub mod deploy;
 pub mod lease;
+mod look;
 pub mod manifest;
+pub mod objects;
 pub mod skew;
 pub mod state;
 pub mod template;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io::Read,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
@@ -28,7 +29,7 @@ use super::{Refused, TAIL, claim};
 use crate::{
     agent::{self, Spec},
     clock,
-    core::{Removal, Run, Stamp, State, Stop},
+    core::{Removal, Run, State, Stop},
     http::Method,
     redact::{Redactor, last_lines},
     state::{self as files, StateDir},
@@ -36,8 +37,10 @@ use crate::{
 use client::{Call, Client, Error, JSON, MERGE, escaped};
 use config_map::ConfigMap;
 use lease::Lease;
+use look::{Memory, Seen};
 use manifest::{AGENT, REPORTED, STOP, Settings};
-use state::{Event, Job, Need, Pod, StopNote, is_vague};
+use objects::Job;
+use state::StopNote;
 
 /// For saving a log, which may be large.
 const SAVING: Duration = Duration::from_secs(600);
@@ -52,11 +55,6 @@ const NOTE_LINES: usize = 50;
 /// A Job this large is refused for what its item makes of it, whatever the
 /// server calls it: etcd takes 1.5 MiB, in another form.
 const LARGE: usize = 1 << 20;
-/// Jobs whose pods are asked for by name; of more, all pods are.
-const NAMED: usize = 40;
-/// By how much the backstop may lie before our own limit until it is moved.
-const SLACK: u64 = 30;
-
 /// The Jobs of one owner.
 pub struct Kube {
     client: Arc<Client>,
@@ -71,54 +69,6 @@ pub struct Kube {
     memory: Mutex<Memory>,
     /// That there is a list a watch can go on from.
     listed: Condvar,
-}
-
-/// What was seen at the last look. Losing it costs a look.
-#[derive(Default)]
-struct Memory {
-    /// By uid.
-    seen: BTreeMap<String, Arc<Seen>>,
-    /// Where a watch goes on from; empty if that is not known.
-    version: String,
-    /// When that was.
-    looked: Stamp,
-    strangers: BTreeSet<claim::Stranger>,
-    /// What we were not allowed to read.
-    denied: BTreeSet<&'static str>,
-}
-
-/// A run as it was seen last.
-#[derive(Clone)]
-struct Seen {
-    run: Run,
-    /// Of the Job.
-    version: String,
-    /// Nothing more is to be learnt while the Job does not change.
-    settled: bool,
-    suspended: bool,
-    /// The pod that counts.
-    pod: Option<String>,
-    /// Its agent's last word.
-    message: Option<String>,
-    /// What was kept of it when it was stopped.
-    kept: Option<StopNote>,
-    /// When a pod was last seen.
-    alive: Option<Stamp>,
-}
-
-impl Seen {
-    /// When a pod of it was last seen. One that is settled was there as long
-    /// as its Job did not change.
-    fn alive(&self, looked: Stamp) -> Option<Stamp> {
-        match self.run.state {
-            State::Running { .. } if self.settled => Some(looked),
-            State::Running { .. }
-            | State::Pending { .. }
-            | State::Ended { .. }
-            | State::Unborn
-            | State::Told => self.alive,
-        }
-    }
 }
 
 /// What is the same for all runs.
@@ -219,224 +169,6 @@ impl Kube {
             self.owner
         );
         format!("labelSelector={}", escaped(&labels))
-    }
-
-    /// All runs of this owner.
-    ///
-    /// # Errors
-    /// If the API server does not say so for certain.
-    pub fn list(&self, now: Stamp) -> Result<Vec<Run>, String> {
-        let (jobs, version) = self
-            .client
-            .list::<Job>(&self.jobs(), &self.ours())
-            .map_err(|e| e.to_string())?;
-        // All times of Jobs and pods are the server's.
-        let skew = self.client.skew();
-        let now = skew.theirs(now);
-        let (before, looked) = {
-            let memory = lock(&self.memory);
-            (memory.seen.clone(), memory.looked)
-        };
-        let alive = |uid: &str| before.get(uid).and_then(|last| last.alive(looked));
-        let mut seen = BTreeMap::new();
-        let mut open = Vec::new();
-        let mut listed = BTreeSet::new();
-        for job in jobs {
-            listed.insert(job.metadata.uid.clone());
-            let last = before.get(&job.metadata.uid);
-            let known = last.filter(|last| last.version == job.metadata.resource_version);
-            match known.filter(|last| last.settled) {
-                Some(last) => {
-                    seen.insert(job.metadata.uid, Arc::clone(last));
-                }
-                None => open.extend(self.claimed(&job).map(|run| (job, run))),
-            }
-        }
-        // Somebody deleted these; their pods may still have to end.
-        let mut ghosts: Vec<&Arc<Seen>> = before
-            .iter()
-            .filter(|(uid, last)| !listed.contains(*uid) && last.run.is_live())
-            .map(|(_, last)| last)
-            .collect();
-        let asked = open.iter().filter(|(job, _)| job.need() != Need::Nothing);
-        let asked = asked.map(|(job, _)| job.metadata.name.as_str());
-        let names: Vec<&str> = asked
-            .chain(ghosts.iter().map(|g| g.run.name.as_str()))
-            .collect();
-        let (pods, whole) = self.pods(&names)?;
-        let none = Vec::new();
-        let of = |uid: &str| pods.get(uid).unwrap_or(&none);
-        ghosts.retain(|ghost| of(&ghost.run.uid).iter().any(|pod| !pod.is_over()));
-
-        let mut states: Vec<State> = open
-            .iter()
-            .map(|(job, _)| {
-                let uid = &job.metadata.uid;
-                job.state(of(uid), &[], alive(uid))
-            })
-            .collect();
-        if states.iter().any(is_vague) {
-            let events = self.events();
-            for ((job, _), state) in open.iter().zip(&mut states).filter(|(_, s)| is_vague(s)) {
-                let uid = &job.metadata.uid;
-                *state = job.state(of(uid), &events, alive(uid));
-            }
-        }
-        for ((job, mut run), state) in open.into_iter().zip(states) {
-            run.state = state;
-            run.stop = job.stop();
-            let uid = &job.metadata.uid;
-            let mut new = self.look(&job, run, of(uid), whole);
-            let live = of(uid).iter().any(|pod| !pod.is_over());
-            new.alive = live.then_some(now).or_else(|| alive(uid));
-            seen.insert(job.metadata.uid, Arc::new(new));
-        }
-        for ghost in ghosts {
-            seen.insert(ghost.run.uid.clone(), Arc::clone(ghost));
-        }
-        let runs = seen.values().map(|seen| seen.run.clone()).map(|run| Run {
-            state: skew.ours(run.state),
-            ..run
-        });
-        let runs = runs.collect();
-        let mut memory = lock(&self.memory);
-        memory.seen = seen;
-        memory.version = version;
-        memory.looked = now;
-        drop(memory);
-        self.listed.notify_all();
-        Ok(runs)
-    }
-
-    /// The run of a Job that looks like ours; `None` if it is not.
-    fn claimed(&self, job: &Job) -> Option<Run> {
-        let meta = &job.metadata;
-        match claim::read(&self.owner, &meta.name, &meta.uid, |key| meta.mark(key)) {
-            Ok(run) => Some(run),
-            Err(stranger) => {
-                if lock(&self.memory).strangers.insert(stranger.clone()) {
-                    log::error!(job_name = stranger.name;
-                        "left alone: not a run of ours: {}", stranger.why);
-                }
-                None
-            }
-        }
-    }
-
-    /// What is kept in mind of a run, its backstop moved out if need be.
-    fn look(&self, job: &Job, run: Run, pods: &[Pod], whole: bool) -> Seen {
-        let pod = pods.iter().max_by_key(|pod| (!pod.is_over(), pod.age()));
-        let in_time = self.keep_backstop(job, &run);
-        let settled = match run.state {
-            State::Running { .. } => job.need() == Need::PodsOnce && !pods.is_empty(),
-            State::Ended { .. } => job.has_ended(),
-            State::Told => true,
-            State::Pending { .. } | State::Unborn => false,
-        };
-        Seen {
-            settled: settled && in_time && whole,
-            version: job.metadata.resource_version.clone(),
-            suspended: job.spec.suspend == Some(true),
-            pod: pod.map(|pod| pod.metadata.name.clone()),
-            message: pod.and_then(|pod| pod.message().map(str::to_owned)),
-            kept: job.stop_note(),
-            alive: None,
-            run,
-        }
-    }
-
-    /// The pods of the Jobs of these names, by the uid of their Job, and
-    /// whether we may see them.
-    fn pods(&self, names: &[&str]) -> Result<(BTreeMap<String, Vec<Pod>>, bool), String> {
-        let mut of: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
-        if names.is_empty() {
-            return Ok((of, true));
-        }
-        let query = match names.len() {
-            0..=NAMED => {
-                let names = names.join(",");
-                let labels = format!("batch.kubernetes.io/job-name in ({names})");
-                format!("labelSelector={}", escaped(&labels))
-            }
-            _ => self.ours(),
-        };
-        let pods = match self.client.list::<Pod>(&self.core("pods"), &query) {
-            Ok((pods, _)) => pods,
-            Err(e) if e.is(403) => {
-                self.denied("pods", &e);
-                return Ok((of, false));
-            }
-            Err(e) => return Err(e.to_string()),
-        };
-        for pod in pods {
-            let owner = pod.metadata.owner_references.first();
-            if let Some(uid) = owner.map(|owner| owner.uid.clone()) {
-                of.entry(uid).or_default().push(pod);
-            }
-        }
-        Ok((of, true))
-    }
-
-    /// Warnings of this namespace. Without them a reason is missing, and
-    /// nothing else.
-    fn events(&self) -> Vec<Event> {
-        let query = format!("fieldSelector={}", escaped("type=Warning"));
-        match self.client.list::<Event>(&self.core("events"), &query) {
-            Ok((events, _)) => events,
-            Err(e) => {
-                self.denied("events", &e);
-                vec![]
-            }
-        }
-    }
-
-    /// Says once that something cannot be read which only says why.
-    fn denied(&self, what: &'static str, e: &Error) {
-        if lock(&self.memory).denied.insert(what) {
-            log::warn!("cannot read {what}, which would say why agents do not start: {e}");
-        }
-    }
-
-    /// Moves the Job's own deadline out where it would strike before ours: a
-    /// pod was replaced, and time has passed. False if that is still to be done.
-    fn keep_backstop(&self, job: &Job, run: &Run) -> bool {
-        let settings = &self.settings;
-        let by_template = settings
-            .template
-            .as_ref()
-            .is_some_and(|t| t.sets_deadline());
-        let left = match run.state {
-            State::Running { .. } => settings.agent_timeout,
-            State::Pending {
-                suspended: false, ..
-            } => settings
-                .start_timeout
-                .saturating_add(settings.agent_timeout),
-            State::Pending { .. } | State::Ended { .. } | State::Unborn | State::Told => {
-                return true;
-            }
-        };
-        let since = match run.state {
-            State::Running { since, .. } | State::Pending { since, .. } => since,
-            State::Ended { .. } | State::Unborn | State::Told => return true,
-        };
-        let after = job.let_go().map(|let_go| since.since(let_go));
-        let (Some(is), Some(after)) = (job.spec.active_deadline_seconds, after) else {
-            return true;
-        };
-        let needed = manifest::deadline_after(after, left);
-        if by_template || self.dry_run || run.stop.is_some() || needed <= is + SLACK {
-            return true;
-        }
-        let patch = json!({
-            "metadata": { "uid": run.uid },
-            "spec": { "activeDeadlineSeconds": needed },
-        });
-        let moved = self.patch(&run.name, &patch);
-        if let Err(e) = &moved {
-            log::debug!(job_name = run.name; "its own deadline is not moved out yet: {e}");
-        }
-        moved.is_ok()
     }
 
     fn patch(&self, name: &str, patch: &Value) -> Result<(), Error> {

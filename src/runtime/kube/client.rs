@@ -19,8 +19,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     access::{Access, Credential, Exec, Origin, User},
+    objects::List,
     skew::Skew,
-    state::List,
 };
 use crate::{
     clock,

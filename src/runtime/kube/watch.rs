@@ -17,7 +17,7 @@ use super::{
     client::{Call, Error, escaped},
     lock,
     manifest::REPORTED,
-    state::Job,
+    objects::Job,
 };
 
 /// How long the server lets us listen.
