@@ -138,7 +138,10 @@ impl Page {
         phrase::write(self, phrase);
         self.one_line = false;
         self.end_line();
-        // Signs at the end would be taken for the other half of a frame.
+        // Signs at the end would be taken for the other half of a frame, also
+        // before a space that is not one of ASCII.
+        let kept = self.text[self.at.line..].trim_end().len();
+        self.text.truncate(self.at.line + kept);
         let bare = self.text[self.at.line..].trim_end_matches('#');
         if bare.len() < self.text.len() - self.at.line && bare.ends_with([' ', '\t']) {
             self.text.insert(self.at.line + bare.len(), '\\');

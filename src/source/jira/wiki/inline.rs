@@ -151,7 +151,7 @@ impl<'a> Scan<'a, '_> {
             self.named(alias, format!("@{user}"));
         } else if alias.is_empty() && target.starts_with('#') {
             parse(self.phrase, &target[1..], None);
-        } else if alias.is_empty() || alias == target {
+        } else if title.is_empty() && (alias.is_empty() || alias == target) {
             self.phrase.url(target, Marks::default(), None);
         } else {
             let link = self.phrase.link(target, title);
@@ -274,9 +274,9 @@ impl<'a> Scan<'a, '_> {
 /// What stands between the bars of a link: its text, where it leads, and a
 /// hint. A last part such as `smart-link` says how it looks.
 fn parts(inside: &str) -> (&str, &str, &str) {
-    let (rest, look) = match inside.rsplit_once('|') {
-        Some((rest, look)) if look.starts_with("smart-") => (rest, true),
-        _ => (inside, false),
+    let rest = match inside.rsplit_once('|') {
+        Some((rest, look)) if look.starts_with("smart-") => rest,
+        _ => inside,
     };
     let mut at = 0;
     for part in rest.split('|') {
@@ -284,9 +284,11 @@ fn parts(inside: &str) -> (&str, &str, &str) {
         let name = part.len() > 1 && part.starts_with(['^', '~', '#']);
         if is_target && (name || is_address(part.trim())) {
             let alias = rest[..at].strip_suffix('|').unwrap_or_default();
+            if part.starts_with(['^', '~']) {
+                return (alias.trim(), rest[at..].trim(), "");
+            }
             let hint = rest[at + part.len()..].strip_prefix('|');
-            let hint = hint.filter(|_| !look).unwrap_or_default();
-            return (alias.trim(), part.trim(), hint.trim());
+            return (alias.trim(), part.trim(), hint.unwrap_or_default().trim());
         }
         at += part.len() + 1;
     }
