@@ -87,6 +87,8 @@ fn an_agent_whose_supervisor_died_is_stopped_and_tried_again() {
     assert_eq!(outcome["history"][0]["reason"], "its supervisor died");
     assert_eq!(outcome["history"][0]["exit_code"], json!(null));
     assert_eq!(begun(&world), 2);
+    // The former attempt goes first, in a pass of its own.
+    world.wait_for("its runs are gone", || run_dirs(&world).is_empty());
     started.terminate();
     assert_nothing_left(&world);
 }
@@ -140,6 +142,8 @@ fn an_agent_that_was_killed_is_tried_again() {
         (&json!("succeeded"), &json!(2))
     );
     assert_eq!(outcome["history"][0]["reason"], "exit code 137 (SIGKILL)");
+    // The former attempt goes first, in a pass of its own.
+    world.wait_for("its runs are gone", || run_dirs(&world).is_empty());
     started.terminate();
     assert_nothing_left(&world);
 }
