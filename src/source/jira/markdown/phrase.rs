@@ -141,6 +141,11 @@ impl<'a> Phrase<'a> {
         self.pieces.len()
     }
 
+    /// Whether the pieces from the one with this number on say anything.
+    pub fn says_from(&self, first: usize) -> bool {
+        !self.pieces.iter().skip(first).all(Piece::is_space)
+    }
+
     /// Marks the pieces from the one with this number on.
     pub fn mark_from(&mut self, first: usize, mark: Mark) {
         for piece in self.pieces.iter_mut().skip(first) {

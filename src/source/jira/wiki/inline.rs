@@ -157,7 +157,7 @@ impl<'a> Scan<'a, '_> {
             let link = self.phrase.link(target, title);
             let pieces = self.phrase.len();
             parse(self.phrase, alias, Some(link));
-            if self.phrase.len() == pieces {
+            if !self.phrase.says_from(pieces) {
                 // So that the link is there, with its address as its text.
                 self.phrase.single(" ", Some(link));
             }
