@@ -27,7 +27,7 @@ use log::warn;
 use crate::{
     agent::Agent,
     clock,
-    core::{Core, Item, Limits, Plan, Stamp, Standing, Verdict},
+    core::{Core, Item, Limits, Plan, Stamp, Standing, Subject, Verdict},
     redact::Redactor,
     runtime::Runtime,
     source::Source,
@@ -141,6 +141,8 @@ pub struct Orchestrator {
     starts: Starts,
 
     notices: Notices,
+    /// Why ends could not be reported so far.
+    untold: BTreeMap<Subject, String>,
     source_trouble: Change,
     runtime_trouble: Change,
     spawn_trouble: Change,
@@ -182,6 +184,7 @@ impl Orchestrator {
             started_here: BTreeSet::new(),
             starts: Starts::default(),
             notices: Notices::default(),
+            untold: BTreeMap::new(),
             source_trouble: Change::default(),
             runtime_trouble: Change::default(),
             spawn_trouble: Change::default(),

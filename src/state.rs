@@ -16,6 +16,10 @@ use serde::de::DeserializeOwned;
 
 use crate::core::Stamp;
 
+/// How often the lock is asked for, and with which pause: half a second in all.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// The directory of `--state-dir`, and the names of its parts.
 #[derive(Clone, Debug)]
 pub struct StateDir {
@@ -115,7 +119,18 @@ impl StateDir {
             .mode(0o600)
             .open(&path)
             .map_err(broken)?;
-        match file.try_lock() {
+        // A child that one who was just killed had begun to start holds it until
+        // it has become another program.
+        let mut tries = 0..LOCK_TRIES;
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if tries.next().is_some() => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                other => break other,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use log::{debug, error, warn};
+use log::{debug, error, info, warn};
 
 use super::{Done, Event, Orchestrator};
 use crate::{
@@ -168,6 +168,9 @@ impl Orchestrator {
         match result {
             Ok(()) => {
                 debug!(ticket_id = outcome.item_id; "told: {}", report::headline(outcome));
+                if self.untold.remove(&subject).is_some() {
+                    info!(ticket_id = outcome.item_id; "how it ended is reported after all");
+                }
                 self.core.note(now, Note::Told(&subject));
                 self.tally.went_well(&subject);
                 self.tally.failed |= outcome.end == End::Failed;
@@ -175,8 +178,15 @@ impl Orchestrator {
                 self.next_poll = now;
             }
             Err(trouble) => {
-                error!(ticket_id = outcome.item_id;
-                    "cannot report how it ended ({}): {trouble}", report::headline(outcome));
+                let why = trouble.to_string();
+                // It is tried every minute, perhaps for days.
+                if self.untold.get(&subject) == Some(&why) {
+                    debug!(ticket_id = outcome.item_id; "cannot report how it ended yet: {why}");
+                } else {
+                    error!(ticket_id = outcome.item_id;
+                        "cannot report how it ended ({}): {why}", report::headline(outcome));
+                }
+                self.untold.insert(subject.clone(), why);
                 self.core.note(now, Note::Failed(&subject));
                 self.tally.went_badly(subject);
             }
