@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -136,7 +137,13 @@ fn jira_client(
     let mut settings = http::Settings::default();
     let mut trusted = String::new();
     if let Some(path) = &given.ca_file {
-        trusted = format!("--jira-ca-file: {}: ", path.display());
+        // By the name that was used for it.
+        let general = environment.get("SSL_CERT_FILE").map(Path::new);
+        let name = match general == Some(path) {
+            true => "SSL_CERT_FILE",
+            false => "--jira-ca-file",
+        };
+        trusted = format!("{name}: {}: ", path.display());
         let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
         settings.roots = Some(pem);
     }

@@ -292,6 +292,11 @@ fn jira_needs_to_be_told_where_it_is_and_who_asks() {
             vec![("JIRA_API_TOKEN", "t")],
             "--jira-ca-file: nowhere: No such file",
         ),
+        (
+            vec!["--jira-url=https://a.example"],
+            vec![("JIRA_API_TOKEN", "t"), ("SSL_CERT_FILE", "nowhere")],
+            "SSL_CERT_FILE: nowhere: No such file",
+        ),
     ] {
         let out = bare(&world, &args, &env);
         assert_eq!(out.code, Some(2), "{args:?}: {}", out.stderr);
