@@ -88,8 +88,9 @@ impl Source {
         }
     }
 
-    /// What has become of the items with these source ids. The answer has
-    /// every one of them; what an agent is given may be left out.
+    /// What has become of the items with these source ids. One that is missing
+    /// in the answer could not be asked for; what an agent is given may be left
+    /// out.
     ///
     /// # Errors
     /// As of [`Source::wanted`].

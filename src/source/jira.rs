@@ -122,7 +122,7 @@ impl Jira {
         Ok(items(tickets))
     }
 
-    /// What has become of these tickets.
+    /// What has become of these tickets. One that cannot be read is left out.
     ///
     /// # Errors
     /// If Jira cannot be asked.
@@ -137,13 +137,20 @@ impl Jira {
         }
         // What a batch does not show may be there all the same: its index lags.
         for id in ids {
-            if !standings.contains_key(*id) {
-                let standing = match self.read(&site, id, Keep::Outline)? {
-                    Some(ticket) => self.standing(ticket),
-                    None => Standing::Gone,
-                };
-                standings.insert((*id).to_owned(), standing);
+            if standings.contains_key(*id) {
+                continue;
             }
+            let standing = match self.read(&site, id, Keep::Outline) {
+                Ok(Some(ticket)) => self.standing(ticket),
+                Ok(None) => Standing::Gone,
+                // It must not spoil the others.
+                Err(Trouble::Item(why)) => {
+                    self.say(id, BTreeSet::from([why]));
+                    continue;
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            standings.insert((*id).to_owned(), standing);
         }
         Ok(standings)
     }

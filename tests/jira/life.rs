@@ -252,7 +252,9 @@ fn tickets_that_leave_the_poll_are_looked_up_together_and_each_for_itself() {
             "{log}"
         );
         // The run of the ticket that is gone goes on to its own end.
-        assert_eq!(process::run_dirs(&world).len(), 2, "{log}");
+        world.wait_for("the two that were told of are removed", || {
+            process::run_dirs(&world).len() == 2
+        });
         run.terminate();
         jira.assert_no_violations();
     }

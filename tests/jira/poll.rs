@@ -240,3 +240,18 @@ fn jql_that_is_none_is_told_of_with_the_query() {
         );
     }
 }
+
+#[test]
+fn pages_too_large_to_read_are_asked_for_in_pieces() {
+    let jira = Fake::cloud();
+    let world = World::new("jira_large");
+    let text = "word ".repeat(120_000);
+    jira.add_all((1..=40).map(|n| wanted(&format!("A-{n}")).text(&text)));
+    let out = orchestrator(&world, &jira)
+        .args(["--max-agents=0", "--once", "--default-repo=https://h/a"])
+        .agent(BEGIN)
+        .run();
+    assert_eq!(out.code, Some(0), "{}", out.stderr);
+    assert!(out.stderr.contains("40 items are wanted"), "{}", out.stderr);
+    jira.assert_no_violations();
+}

@@ -266,8 +266,12 @@ impl Client {
                 .map_err(|e| Trouble::Everything(format!("--jira-token-file: {name}: {e}")))?,
         };
         let token = text.trim();
-        let plain = |b: u8| b.is_ascii_graphic() || (b == b' ' && self.access.username.is_some());
-        if token.is_empty() || !token.bytes().all(plain) {
+        // A password, which goes with a name, may hold anything.
+        let plain = |c: char| match self.access.username {
+            Some(_) => !c.is_control(),
+            None => c.is_ascii_graphic(),
+        };
+        if token.is_empty() || !token.chars().all(plain) {
             let why = "it holds no token, which is one line of plain characters";
             return Err(Trouble::Everything(format!("{name}: {why}")));
         }

@@ -78,8 +78,7 @@ impl Search<'_> {
                 Ok(answer) => answer,
                 Err(NoAnswer::TooLarge) if *page > 1 => {
                     *page = (*page / 4).max(1);
-                    let why = "jira: a page of tickets is too large; smaller ones are asked for";
-                    return Err(Trouble::Later(why.to_owned(), None));
+                    continue;
                 }
                 Err(no) => return Err(no.into()),
             };
