@@ -128,7 +128,7 @@ impl Answer {
     /// A header by its name in any case, if it is there and is ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        header(&self.headers, name)
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// Every header of this name that is ASCII.
@@ -146,12 +146,6 @@ pub struct Stream {
     pub headers: HeaderMap,
     /// The content; reading it fails at the deadline.
     pub body: Box<dyn Read + Send>,
-}
-
-/// A header by its name in any case, if it is there and is ASCII.
-#[must_use]
-pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 /// Why there is no whole answer. Whether the server has acted on the request
@@ -239,8 +233,7 @@ impl Client {
         let stream = self.open(request)?;
         let mut body = Vec::new();
         let most = u64::try_from(request.largest).unwrap_or(u64::MAX);
-        let read = stream.body.take(most.saturating_add(1));
-        let mut read = std::io::BufReader::with_capacity(64 * 1024, read);
+        let mut read = stream.body.take(most.saturating_add(1));
         read.read_to_end(&mut body)
             .map_err(|e| Failed::Broken(format!("the answer breaks off: {}", io_words(&e))))?;
         if body.len() > request.largest {

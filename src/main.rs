@@ -66,17 +66,14 @@ fn main() -> ExitCode {
             // What is no text can be no agent's either.
             let texts = std::env::vars_os()
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-            orchestrate(*config, texts.collect())
+            orchestrate(*config, texts.collect()).unwrap_or_else(|why| wrong(&why))
         }
         Ok(Asked::Manifest(asked)) => match parts::manifest(&asked) {
             Ok(text) => {
                 let _ = std::io::stdout().write_all(text.as_bytes());
                 ExitCode::SUCCESS
             }
-            Err(why) => {
-                logs::say(&why);
-                ExitCode::from(WRONG)
-            }
+            Err(why) => wrong(&why),
         },
         Ok(Asked::Healthy(config)) => healthy(&config),
         Err(bad) => {
@@ -86,7 +83,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCode {
+fn wrong(why: &str) -> ExitCode {
+    logs::say(why);
+    ExitCode::from(WRONG)
+}
+
+/// Orchestrates. The error is what is wrong with the configuration.
+fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> Result<ExitCode, String> {
     let levels = environment.get("RUST_LOG").cloned();
     let agent = parts::agent(&config, environment);
     let mut redactor = Redactor::new();
@@ -100,24 +103,10 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
         levels.as_deref(),
         Arc::clone(&redactor),
     );
-    if let Err(why) = agent.check() {
-        logs::say(&why);
-        return ExitCode::from(WRONG);
-    }
-    let repos = match parts::repos(&config, &agent) {
-        Ok(repos) => repos,
-        Err(why) => {
-            logs::say(&why);
-            return ExitCode::from(WRONG);
-        }
-    };
-    let root = match std::path::absolute(&config.state_dir) {
-        Ok(root) => root,
-        Err(e) => {
-            logs::say(&format!("--state-dir: {:?}: {e}", config.state_dir));
-            return ExitCode::from(WRONG);
-        }
-    };
+    agent.check()?;
+    let repos = parts::repos(&config, &agent)?;
+    let root = std::path::absolute(&config.state_dir)
+        .map_err(|e| format!("--state-dir: {:?}: {e}", config.state_dir))?;
     let state = StateDir::at(&root);
     let how = match (config.dry_run, config.once, config.wait) {
         (true, ..) => How::DryRun,
@@ -130,26 +119,14 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
         How::DryRun => None,
         How::Forever | How::Once | How::UntilDone => match state.lock(&config.owner) {
             Ok(file) => Some(file),
-            Err(refused) => return locked(&refused),
+            Err(refused) => return Ok(locked(&refused)),
         },
     };
-    let runtime = match parts::runtime(&config, &state, &agent, &redactor) {
-        Ok(runtime) => Arc::new(runtime),
-        Err(why) => {
-            logs::say(&why);
-            return ExitCode::from(WRONG);
-        }
-    };
+    let runtime = Arc::new(parts::runtime(&config, &state, &agent, &redactor)?);
     if how == How::Forever {
         greet(&config, &root);
     }
-    let source = match parts::source(&config, &agent, repos, &redactor, how, &runtime) {
-        Ok(source) => source,
-        Err(why) => {
-            logs::say(&why);
-            return ExitCode::from(WRONG);
-        }
-    };
+    let source = parts::source(&config, &agent, repos, &redactor, how, &runtime)?;
     let setup = Setup {
         limits: parts::limits(&config),
         source,
@@ -163,7 +140,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> ExitCod
     };
     let ended = run(setup);
     drop(held);
-    ended
+    Ok(ended)
 }
 
 /// Runs the loop on a thread of its own, so that a signal is heard whatever
@@ -262,8 +239,7 @@ fn locked(refused: &state::Refused) -> ExitCode {
             ExitCode::from(LOCKED)
         }
         state::Refused::Broken(path, e) => {
-            logs::say(&format!("--state-dir: cannot use {}: {e}", path.display()));
-            ExitCode::from(WRONG)
+            wrong(&format!("--state-dir: cannot use {}: {e}", path.display()))
         }
     }
 }

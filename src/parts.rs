@@ -160,10 +160,7 @@ fn jira_client(
         url: given.url.clone(),
         username: given.username.clone(),
         token,
-        deployment: given.deployment.map(|kind| match kind {
-            flags::Deployment::Cloud => jira::site::Deployment::Cloud,
-            flags::Deployment::DataCenter => jira::site::Deployment::DataCenter,
-        }),
+        deployment: given.deployment,
     };
     let redactor = Arc::clone(redactor);
     let hide = Box::new(move |name: &str, value: &str| {

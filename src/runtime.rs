@@ -9,7 +9,10 @@ pub mod kube;
 pub mod process;
 mod stop;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     agent::{self, Spec, Value},
@@ -211,6 +214,12 @@ fn cleaned(value: serde_json::Value, clean: &dyn Fn(&str) -> String) -> serde_js
         ),
         other @ (Null | Bool(_) | Number(_)) => other,
     }
+}
+
+/// What is behind a mutex, also if somebody has panicked while holding it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is whole at any moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// 16 random hex digits.

@@ -50,7 +50,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "source",
-        &["agent::item_env_refused", "clock", "core", "http", "report"],
+        &[
+            "agent::item_env_refused",
+            "clock",
+            "core",
+            "flags::Deployment",
+            "http",
+            "report",
+        ],
     ),
     (
         "runtime",

@@ -41,12 +41,12 @@ pub struct Jira {
     pub blocks_link: String,
 }
 
-/// The two kinds of Jira.
+/// The two kinds of Jira, which differ in paths, paging and markup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deployment {
-    /// Atlassian's.
+    /// Atlassian's: REST v3, texts in ADF.
     Cloud,
-    /// Run by its user.
+    /// Run by its user: REST v2, texts in wiki markup.
     DataCenter,
 }
 

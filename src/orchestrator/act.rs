@@ -192,8 +192,10 @@ impl Orchestrator {
                         }
                         self.tally.spawn.over();
                         self.core.note(clock::now(), Note::Spawned(&source_id));
-                        self.starts.add(&source_id, &item_id, Begun::Now);
-                        self.tell_starts(clock::now());
+                        if self.source.hears_of_starts() {
+                            self.starts.add(&source_id, &item_id, Begun::Now);
+                            self.tell_starts(clock::now());
+                        }
                         false
                     }
                     Some(Err(refused)) => {

@@ -2,7 +2,7 @@
 //! its own, so that a source that is slow holds up nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -29,7 +29,7 @@ const TAIL_BYTES: usize = 64 * 1024;
 pub struct Starts {
     open: BTreeMap<String, Start>,
     /// Uids of the live runs that were seen.
-    seen: std::collections::BTreeSet<String>,
+    seen: BTreeSet<String>,
 }
 
 struct Start {
@@ -82,10 +82,6 @@ impl Orchestrator {
 
     /// Begins to tell the source of the runs it has still to hear of.
     pub(super) fn tell_starts(&mut self, now: Stamp) {
-        if !self.source.hears_of_starts() {
-            self.starts.open.clear();
-            return;
-        }
         for (source_id, start) in &mut self.starts.open {
             if start.in_hand || now < start.next {
                 continue;

@@ -10,12 +10,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-use super::{Refused, TAIL, claim, stop::StopFile};
+use super::{Refused, TAIL, claim, lock, stop::StopFile};
 use crate::{
     agent::{Spec, Value, is_secret},
     clock,
@@ -383,9 +383,4 @@ fn advised(failed: &Failed) -> String {
 
 fn stop_name(run: &Run) -> String {
     format!("{}.{}", run.name, run.uid)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside is whole at any moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,13 +19,13 @@ mod watch;
 
 use std::{
     io::Read,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use super::{Refused, TAIL, claim};
+use super::{Refused, TAIL, claim, lock};
 use crate::{
     agent::{self, Spec},
     clock,
@@ -55,6 +55,7 @@ const NOTE_LINES: usize = 50;
 /// A Job this large is refused for what its item makes of it, whatever the
 /// server calls it: etcd takes 1.5 MiB, in another form.
 const LARGE: usize = 1 << 20;
+
 /// The Jobs of one owner.
 pub struct Kube {
     client: Arc<Client>,
@@ -398,9 +399,4 @@ impl Kube {
             .map(|_| ())
             .map_err(|e| format!("{}: {e}", path.display()))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside is whole at any moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

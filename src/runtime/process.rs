@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Refused, claim, stop::StopFile};
+use super::{Refused, claim, lock, stop::StopFile};
 use crate::{
     agent::{Spec, is_secret},
     cmd,
@@ -536,9 +536,4 @@ fn absolute(mut argv: Vec<String>) -> io::Result<Vec<String>> {
             .map_err(|path| io::Error::new(InvalidData, format!("{path:?} is not UTF-8")))?;
     }
     Ok(argv)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is inside is whole at any moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

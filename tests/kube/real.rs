@@ -184,13 +184,8 @@ impl Kube {
         token.trim().to_owned()
     }
 
-    /// Writes the kubeconfig of the orchestrator, for which it is this user.
-    pub fn kubeconfig(&self, user: &Value) {
-        self.kubeconfig_of(user, |_| {});
-    }
-
-    /// The same with another cluster.
-    pub fn kubeconfig_of(&self, user: &Value, change: impl FnOnce(&mut Value)) {
+    /// The kubeconfig of the admin.
+    pub fn admin(&self) -> Value {
         let view = [
             "config",
             "view",
@@ -200,7 +195,17 @@ impl Kube {
             "-o",
             "json",
         ];
-        let mut config: Value = serde_json::from_str(&self.kubectl(&view)).unwrap();
+        serde_json::from_str(&self.kubectl(&view)).unwrap()
+    }
+
+    /// Writes the kubeconfig of the orchestrator, for which it is this user.
+    pub fn kubeconfig(&self, user: &Value) {
+        self.kubeconfig_of(user, |_| {});
+    }
+
+    /// The same with another cluster.
+    pub fn kubeconfig_of(&self, user: &Value, change: impl FnOnce(&mut Value)) {
+        let mut config = self.admin();
         change(&mut config["clusters"][0]["cluster"]);
         config["users"][0]["user"] = user.clone();
         let path = self.path("kubeconfig");

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -340,30 +345,17 @@ fn named(server: &str, name: &str) -> Result<(String, Option<String>), String> {
     Ok((format!("https://{name}:{port}{path}"), Some(place)))
 }
 
-/// Standard base64, padded, of which white space is no part.
+/// What base64 stands for, wherever its lines are broken and however it ends.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut held, mut bits) = (0_u32, 0);
-    for c in text
-        .bytes()
-        .filter(|c| !c.is_ascii_whitespace() && *c != b'=')
-    {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
-        }
-    }
-    (bits < 6).then_some(bytes)
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let kept = |c: &char| !c.is_ascii_whitespace() && *c != '=';
+    let text: String = text.chars().filter(kept).collect();
+    LENIENT.decode(text).ok()
 }
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use std::{
     io::Read,
     os::unix::fs::MetadataExt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
+    super::lock,
     access::{Access, Credential, Exec, Origin, User},
     objects::List,
     skew::Skew,
@@ -124,6 +125,22 @@ impl<'a> Call<'a> {
             ..Call::get(path)
         }
     }
+
+    fn request(
+        &self,
+        url: &'a str,
+        headers: &'a [(&'a str, &'a str)],
+        deadline: Duration,
+    ) -> Request<'a> {
+        Request {
+            method: self.method,
+            url,
+            headers,
+            body: self.body,
+            deadline,
+            largest: LARGEST,
+        }
+    }
 }
 
 /// The API server, and we as it knows us.
@@ -223,7 +240,17 @@ impl Client {
     /// # Errors
     /// Every answer but a good one, and none.
     pub fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        self.answered(call, call.deadline)
+        let deadline = match (call.method, *lock(&self.lead)) {
+            (Method::Get, _) | (_, None) => call.deadline,
+            (_, Some(until)) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Silent("another replica leads now".to_owned()));
+                }
+                call.deadline.min(left)
+            }
+        };
+        self.send(call, deadline)
     }
 
     /// As [`Client::call`], without a look at who leads: for the Lease itself.
@@ -234,33 +261,12 @@ impl Client {
         self.send(call, call.deadline)
     }
 
-    fn answered(&self, call: &Call<'_>, deadline: Duration) -> Result<Answer, Error> {
-        let deadline = match (call.method, *lock(&self.lead)) {
-            (Method::Get, _) | (_, None) => deadline,
-            (_, Some(until)) => {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Error::Silent("another replica leads now".to_owned()));
-                }
-                deadline.min(left)
-            }
-        };
-        self.send(call, deadline)
-    }
-
     fn send(&self, call: &Call<'_>, deadline: Duration) -> Result<Answer, Error> {
         let sent = self.with_credentials(|http, server, token| {
             let url = format!("{server}{}", call.path);
             let headers = headers(call.accept, token);
             let answer = http
-                .send(&Request {
-                    method: call.method,
-                    url: &url,
-                    headers: &headers,
-                    body: call.body,
-                    deadline,
-                    largest: LARGEST,
-                })
+                .send(&call.request(&url, &headers, deadline))
                 .map_err(|failed| silent(server, &failed))?;
             Ok((answer.status, answer))
         })?;
@@ -289,14 +295,7 @@ impl Client {
             let url = format!("{server}{}", call.path);
             let headers = headers(call.accept, token);
             let stream = http
-                .open(&Request {
-                    method: call.method,
-                    url: &url,
-                    headers: &headers,
-                    body: call.body,
-                    deadline: call.deadline,
-                    largest: LARGEST,
-                })
+                .open(&call.request(&url, &headers, call.deadline))
                 .map_err(|failed| silent(server, &failed))?;
             Ok((stream.status, stream))
         })?;
@@ -544,11 +543,6 @@ pub fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside is whole at any moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{self, Call, Client, Error, JSON, MERGE};
+use super::{
+    client::{self, Call, Client, Error, JSON, MERGE},
+    objects::Meta,
+};
 use crate::{agent, http::Method};
 
 /// The key that holds the text.
@@ -29,12 +32,6 @@ pub struct ConfigMap {
 struct Object {
     metadata: Meta,
     data: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta {
-    resource_version: String,
 }
 
 impl ConfigMap {

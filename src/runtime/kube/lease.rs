@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     super::random_hex,
     client::{self, Call, Client, Error, JSON},
+    objects::Meta,
 };
 use crate::{clock, http::Method};
 
@@ -66,12 +67,6 @@ struct Seen {
 struct Object {
     metadata: Meta,
     spec: Spec,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta {
-    resource_version: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -237,7 +232,7 @@ impl Lease {
 
     fn create(&self, held: &mut Held) -> Result<(), Error> {
         let now = stamp();
-        let lease = self.lease(&json!({}), &self.identity, HOLDS, 0, &now, &now);
+        let lease = self.lease(None, &self.identity, HOLDS, 0, &now, &now);
         match self.send(held, Method::Post, &self.leases(), &lease) {
             // The next look finds it.
             Err(e) if e.is(409) => Ok(()),
@@ -251,25 +246,29 @@ impl Lease {
             true => (seen.changes, seen.acquired.as_str()),
             false => (seen.changes + 1, now.as_str()),
         };
-        let meta = json!({ "resourceVersion": seen.version });
-        let lease = self.lease(&meta, &self.identity, HOLDS, changes, acquired, &now);
+        let version = Some(seen.version.as_str());
+        let lease = self.lease(version, &self.identity, HOLDS, changes, acquired, &now);
         let path = format!("{}/{}", self.leases(), self.name);
         self.send(held, Method::Put, &path, &lease)
     }
 
     fn lease(
         &self,
-        meta: &Value,
+        version: Option<&str>,
         holder: &str,
         holds: Duration,
         changes: u64,
         acquired: &str,
         renewed: &str,
     ) -> Value {
-        let mut lease = json!({
+        let mut meta = json!({ "name": self.name });
+        if let Some(version) = version {
+            meta["resourceVersion"] = json!(version);
+        }
+        json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": { "name": self.name },
+            "metadata": meta,
             "spec": {
                 "holderIdentity": holder,
                 "leaseDurationSeconds": holds.as_secs(),
@@ -277,14 +276,7 @@ impl Lease {
                 "renewTime": renewed,
                 "leaseTransitions": changes,
             },
-        });
-        if let (Some(to), Some(from)) = (
-            lease.get_mut("metadata").and_then(Value::as_object_mut),
-            meta.as_object(),
-        ) {
-            to.extend(from.clone());
-        }
-        lease
+        })
     }
 
     /// Writes the Lease as ours. What counts is when the writing was begun.
@@ -316,9 +308,9 @@ impl Lease {
         let Some((seen, _)) = held.seen.take().filter(|_| led) else {
             return;
         };
-        let meta = json!({ "resourceVersion": seen.version });
+        let version = Some(seen.version.as_str());
         let second = Duration::from_secs(1);
-        let lease = self.lease(&meta, "", second, seen.changes, &seen.acquired, &stamp());
+        let lease = self.lease(version, "", second, seen.changes, &seen.acquired, &stamp());
         let (path, body) = (
             format!("{}/{}", self.leases(), self.name),
             lease.to_string(),

@@ -10,10 +10,10 @@ use std::{
 use serde_json::json;
 
 use super::{
-    super::claim,
+    super::{claim, lock},
     Kube,
     client::{Error, escaped},
-    lock, manifest,
+    manifest,
     objects::{Event, Job, Pod},
     skew::Skew,
     state::{Need, StopNote, is_vague},
@@ -257,20 +257,21 @@ impl Kube {
             .template
             .as_ref()
             .is_some_and(|t| t.sets_deadline());
-        let left = match run.state {
-            State::Running { .. } => settings.agent_timeout,
+        let (since, left) = match run.state {
+            State::Running { since, .. } => (since, settings.agent_timeout),
             State::Pending {
-                suspended: false, ..
-            } => settings
-                .start_timeout
-                .saturating_add(settings.agent_timeout),
+                since,
+                suspended: false,
+                ..
+            } => (
+                since,
+                settings
+                    .start_timeout
+                    .saturating_add(settings.agent_timeout),
+            ),
             State::Pending { .. } | State::Ended { .. } | State::Unborn | State::Told => {
                 return true;
             }
-        };
-        let since = match run.state {
-            State::Running { since, .. } | State::Pending { since, .. } => since,
-            State::Ended { .. } | State::Unborn | State::Told => return true,
         };
         let after = job.let_go().map(|let_go| since.since(let_go));
         let (Some(is), Some(after)) = (job.spec.active_deadline_seconds, after) else {

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    super::lock,
     Kube,
     client::{Call, Error, escaped},
-    lock,
     manifest::REPORTED,
     objects::Job,
 };

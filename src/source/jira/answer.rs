@@ -114,22 +114,26 @@ fn retry_after(text: &str, now: Stamp) -> Option<Duration> {
     Some(until.since(now))
 }
 
+/// An answer for a test.
+#[cfg(test)]
+pub(super) fn made(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut map = ureq::http::HeaderMap::new();
+    for (name, value) in headers {
+        let name: ureq::http::HeaderName = name.parse().unwrap();
+        map.insert(name, value.parse().unwrap());
+    }
+    Answer {
+        status,
+        headers: map,
+        body: body.as_bytes().to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut map = ureq::http::HeaderMap::new();
-        for (name, value) in headers {
-            let name: ureq::http::HeaderName = name.parse().unwrap();
-            map.insert(name, value.parse().unwrap());
-        }
-        Answer {
-            status,
-            headers: map,
-            body: body.as_bytes().to_vec(),
-        }
-    }
+    use super::made as answer;
 
     #[test]
     fn every_shape_of_an_error_is_read() {

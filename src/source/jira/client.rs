@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     clock,
     core::Stamp,
     http::{self, Answer, DEADLINE, Failed, Method, Request},
-    source::Trouble,
+    source::{Trouble, lock},
 };
 
 /// Bytes of one answer. A page that is larger is asked for in smaller pieces.
@@ -574,8 +574,4 @@ fn origin(url: &str) -> &str {
         .and_then(|rest| rest.find('/'))
         .map_or(url.len(), |at| from + at);
     url.get(..end).unwrap_or(url)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,16 +2,8 @@
 
 use serde::Deserialize;
 
+pub use crate::flags::Deployment;
 use crate::http::Answer;
-
-/// The two kinds of Jira, which differ in paths, paging and markup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deployment {
-    /// Atlassian's: REST v3, texts in ADF.
-    Cloud,
-    /// Run by its user: REST v2, texts in wiki markup.
-    DataCenter,
-}
 
 impl Deployment {
     /// The version of the REST API that is spoken with it.
@@ -208,16 +200,7 @@ mod tests {
     use super::*;
 
     fn answer(headers: &[(&str, &str)]) -> Answer {
-        let mut map = ureq::http::HeaderMap::new();
-        for (name, value) in headers {
-            let name: ureq::http::HeaderName = name.parse().unwrap();
-            map.insert(name, value.parse().unwrap());
-        }
-        Answer {
-            status: 200,
-            headers: map,
-            body: vec![],
-        }
+        crate::source::jira::answer::made(200, headers, "")
     }
 
     #[test]

@@ -115,16 +115,7 @@ fn credentials_of_every_sort_that_a_kubeconfig_has_are_taken() {
     assert_eq!(asked.lines().count(), 3, "{asked}");
 
     // The certificate of the admin.
-    let view = [
-        "config",
-        "view",
-        "--raw",
-        "--minify",
-        "--flatten",
-        "-o",
-        "json",
-    ];
-    let admin: Value = serde_json::from_str(&kube.kubectl(&view)).unwrap();
+    let admin = kube.admin();
     kube.kubeconfig(&admin["users"][0]["user"]);
     kube.items(&json!([{"id": "A-2"}]));
     orchestrator.clone().finish(0);
