@@ -79,7 +79,7 @@ impl Orchestrator {
                 self.standings.clear();
             }
             Err(trouble) => {
-                self.source_failed(now, &trouble);
+                self.source_failed(&trouble);
                 self.tally.source.failed(self.next_poll);
                 match trouble {
                     Trouble::Refused(_) => self.tally.source.give_up(),
@@ -104,10 +104,14 @@ impl Orchestrator {
         self.limits.interval * permille / 1000
     }
 
-    fn source_failed(&mut self, now: Stamp, trouble: &Trouble) {
+    fn source_failed(&mut self, trouble: &Trouble) {
         self.tally.trouble = true;
         if let Trouble::Later(_, Some(pause)) = trouble {
-            self.next_poll = self.next_poll.max(now.plus(*pause));
+            // From now, not from the begin of this tick, and never in the last
+            // part of a millisecond: a poll that comes before the pause is over
+            // is in vain, and the next one is an interval later.
+            let over = clock::now().plus(*pause).plus(Duration::from_millis(1));
+            self.next_poll = self.next_poll.max(over);
         }
         let why = trouble.to_string();
         if self.source_trouble.is(&why) {
@@ -200,7 +204,7 @@ impl Orchestrator {
                     self.standings.insert(id, standing);
                 }
             }
-            Err(trouble) => self.source_failed(now, &trouble),
+            Err(trouble) => self.source_failed(&trouble),
         }
     }
 
@@ -224,7 +228,7 @@ impl Orchestrator {
         let mut standings = match self.source.fresh(now, &asked) {
             Ok(standings) => standings,
             Err(trouble) => {
-                self.source_failed(now, &trouble);
+                self.source_failed(&trouble);
                 self.items = None;
                 return true;
             }

@@ -105,10 +105,10 @@ pub fn is_per_issue(answer: &Answer) -> bool {
     reason.contains("per-issue")
 }
 
-/// Seconds, or a date.
+/// Seconds, of which more than a century are none, or a date.
 fn retry_after(text: &str, now: Stamp) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
     }
     let until = Stamp::from_http(text)?;
     Some(until.since(now))

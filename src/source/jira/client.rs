@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     clock,
-    core::Stamp,
     http::{self, Answer, DEADLINE, Failed, Method, Request},
     source::{Trouble, lock},
 };
@@ -86,17 +85,19 @@ struct State {
     /// Whether it was ever accepted.
     worked: bool,
     refused: Option<Refused>,
-    /// Until then nothing is asked, and why.
-    pause: Option<(Stamp, String)>,
+    /// Until then nothing is asked, and why. Not by the wall clock, which can be
+    /// set and whose stamps are whole milliseconds: what is asked a part of one
+    /// too early is asked too early.
+    pause: Option<(Instant, String)>,
     /// The same for single issues.
-    issues: BTreeMap<String, Stamp>,
+    issues: BTreeMap<String, Instant>,
     /// What was said of the site, so that it is said once.
     greeted: String,
 }
 
 struct Refused {
     why: String,
-    until: Stamp,
+    until: Instant,
     times: u32,
 }
 
@@ -301,7 +302,7 @@ impl Client {
 
     /// Whether Jira may be asked now.
     fn may_ask(&self, issue: Option<&str>) -> Result<(), Trouble> {
-        let now = clock::now();
+        let now = Instant::now();
         let mut state = lock(&self.state);
         if let Some(refused) = state.refused.as_ref().filter(|refused| now < refused.until) {
             return Err(Trouble::Refused(refused.why.clone()));
@@ -309,7 +310,7 @@ impl Client {
         if let Some((until, why)) = &state.pause
             && now < *until
         {
-            return Err(Trouble::Later(why.clone(), Some(until.since(now))));
+            return Err(Trouble::Later(why.clone(), Some(*until - now)));
         }
         state.pause = None;
         state.issues.retain(|_, until| now < *until);
@@ -317,7 +318,7 @@ impl Client {
             None => Ok(()),
             Some(until) => {
                 let why = "jira wants this ticket left alone for a while (status 429)";
-                Err(Trouble::Later(why.into(), Some(until.since(now))))
+                Err(Trouble::Later(why.into(), Some(*until - now)))
             }
         }
     }
@@ -360,7 +361,7 @@ impl Client {
                     false => "",
                 };
                 let why = format!("jira at {}: {why}{advice}", origin(url));
-                let until = clock::now().plus(BREATH);
+                let until = Instant::now() + BREATH;
                 lock(&self.state).pause = Some((until, why.clone()));
                 Trouble::Later(why, None).into()
             }
@@ -369,12 +370,11 @@ impl Client {
 
     /// Takes in that Jira wants to be left alone.
     fn heed(&self, answer: &Answer, issue: Option<&str>) -> Result<(), Trouble> {
-        let now = clock::now();
-        let Some(pause) = answer::pause(answer, now) else {
+        let Some(pause) = answer::pause(answer, clock::now()) else {
             return Ok(());
         };
         let mut state = lock(&self.state);
-        let until = now.plus(pause);
+        let until = Instant::now() + pause;
         if let Some(issue) = issue.filter(|_| answer::is_per_issue(answer)) {
             state.issues.insert(issue.to_owned(), until);
         } else {
@@ -406,7 +406,7 @@ impl Client {
             .min(LONGEST_WAIT);
         state.refused = Some(Refused {
             why: why.clone(),
-            until: clock::now().plus(wait),
+            until: Instant::now() + wait,
             times: times.saturating_add(1),
         });
         drop(state);
