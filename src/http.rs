@@ -11,11 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The headers of an answer, by their names in any case.
+pub use ureq::http::HeaderMap;
 use ureq::{
     Agent, Proxy,
     config::Config,
     http::{
-        self, HeaderMap, Uri,
+        self, Uri,
         uri::{Authority, Scheme},
     },
     tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem},
@@ -129,12 +131,6 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
-    }
-
-    /// Every header of this name that is ASCII.
-    pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
-        let all = self.headers.get_all(name).into_iter();
-        all.filter_map(|value| value.to_str().ok())
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::{self, Answer, Failed, Method, Request},
+    http::{self, Answer, Failed, HeaderMap, Method, Request},
 };
 
 /// How long a call may take.
@@ -240,17 +240,13 @@ impl Client {
     /// # Errors
     /// Every answer but a good one, and none.
     pub fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let deadline = match (call.method, *lock(&self.lead)) {
-            (Method::Get, _) | (_, None) => call.deadline,
-            (_, Some(until)) => {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Error::Silent("another replica leads now".to_owned()));
-                }
-                call.deadline.min(left)
-            }
-        };
-        self.send(call, deadline)
+        self.send(call, || match (call.method, *lock(&self.lead)) {
+            (Method::Get, _) | (_, None) => Ok(call.deadline),
+            (_, Some(until)) => match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => Err(Error::Silent("another replica leads now".to_owned())),
+                left => Ok(call.deadline.min(left)),
+            },
+        })
     }
 
     /// As [`Client::call`], without a look at who leads: for the Lease itself.
@@ -258,11 +254,18 @@ impl Client {
     /// # Errors
     /// As of [`Client::call`].
     pub fn call_unled(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        self.send(call, call.deadline)
+        self.send(call, || Ok(call.deadline))
     }
 
-    fn send(&self, call: &Call<'_>, deadline: Duration) -> Result<Answer, Error> {
+    /// `deadline` is asked each time anything is sent: what was allowed before
+    /// a pause may no longer be.
+    fn send(
+        &self,
+        call: &Call<'_>,
+        deadline: impl Fn() -> Result<Duration, Error>,
+    ) -> Result<Answer, Error> {
         let sent = self.with_credentials(|http, server, token| {
+            let deadline = deadline()?;
             let url = format!("{server}{}", call.path);
             let headers = headers(call.accept, token);
             let answer = http
@@ -274,15 +277,10 @@ impl Client {
             let mut skew = lock(&self.skew);
             *skew = skew.after(date, clock::now());
         }
-        for warning in sent.headers_named("warning") {
-            self.warn(warning);
-        }
+        self.heed(sent.status, &sent.headers);
         match sent.status {
             200..=299 => Ok(sent),
-            status => {
-                self.heed(&sent);
-                Err(said(status, &sent.body))
-            }
+            status => Err(said(status, &sent.body)),
         }
     }
 
@@ -299,6 +297,7 @@ impl Client {
                 .map_err(|failed| silent(server, &failed))?;
             Ok((stream.status, stream))
         })?;
+        self.heed(stream.status, &stream.headers);
         if let 200..=299 = stream.status {
             return Ok(stream.body);
         }
@@ -404,14 +403,17 @@ impl Client {
         }
     }
 
-    /// Takes in that it asks for a pause.
-    fn heed(&self, answer: &Answer) {
-        if !(answer.status == 429 || answer.status >= 500) {
+    /// Takes in what it warns of, and that it asks for a pause.
+    fn heed(&self, status: u16, headers: &HeaderMap) {
+        for warning in headers.get_all("warning") {
+            self.warn(&String::from_utf8_lossy(warning.as_bytes()));
+        }
+        if !(status == 429 || status >= 500) {
             return;
         }
-        let seconds = answer
-            .header("retry-after")
-            .and_then(|text| text.trim().parse().ok());
+        let seconds = headers
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let Some(seconds) = seconds else { return };
         let until = Instant::now().checked_add(Duration::from_secs(seconds));
         let mut pause = lock(&self.pause);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Faked;
-use crate::kube::double::{Agents, Fault};
+use crate::kube::double::{Agents, Fault, Request};
 
 fn spec(kube: &Faked) -> Value {
     let name = format!("recac-orchestrator-{}", kube.owner);
@@ -65,8 +65,7 @@ fn who_cannot_renew_stops_acting_before_another_begins() {
     let before: Vec<_> = creations.iter().filter(|r| r.at < taken.at).collect();
     let last = before.last().unwrap();
     assert!(taken.at - last.at > Duration::ZERO);
-    let theirs =
-        |r: &&crate::kube::double::Request| before.iter().any(|b| b.connection == r.connection);
+    let theirs = |r: &&Request| before.iter().any(|b| b.connection == r.connection);
     let late: Vec<_> = creations
         .iter()
         .filter(|r| r.at > taken.at)
@@ -77,6 +76,50 @@ fn who_cannot_renew_stops_acting_before_another_begins() {
     assert_eq!(first.terminate().code, Some(0));
     assert_eq!(second.terminate().code, Some(0));
     assert_eq!(holder(&kube), "");
+}
+
+#[test]
+fn what_waited_for_a_full_server_is_not_done_by_who_leads_no_longer() {
+    let kube = Faked::new("lead_and_pause");
+    // More than are begun at once, so that some wait in the midst of a call.
+    let items: Vec<_> = (1..=30)
+        .map(|n| serde_json::json!({"id": format!("I-{n}")}))
+        .collect();
+    kube.items(&items.into());
+    kube.double.agents(Agents::Run);
+    kube.double.fault(Fault::busy(429, 10), "POST", "/jobs", 8);
+    let started = kube
+        .orchestrator()
+        .args(["--leader-elect", "--max-agents=30"])
+        .start();
+    kube.wait_for("it is told to wait", || {
+        !kube.double.asked("POST", "/jobs").is_empty()
+    });
+    kube.double.fault_when(Fault::Hang, usize::MAX, |r| {
+        r.method != "GET" && r.path.contains("/leases")
+    });
+    let renewed = |requests: &[Request]| {
+        let mut all = requests.iter().rev();
+        let last = all.find(|r| {
+            r.path.contains("/leases") && r.method != "GET" && matches!(r.status, 200 | 201)
+        });
+        last.map(|r| r.at).unwrap()
+    };
+    started.wait_for_log("leads no longer");
+    // What it does then is to look, which it may.
+    let asked = kube.double.requests().len();
+    kube.wait_for("the pause is over", || {
+        kube.double.requests().len() > asked + 2
+    });
+    let requests = kube.double.requests();
+    let end = renewed(&requests) + Duration::from_secs(10);
+    let late: Vec<_> = requests
+        .iter()
+        .filter(|r| r.at > end && r.method != "GET" && !r.path.contains("/leases"))
+        .collect();
+    assert!(late.is_empty(), "{late:?}");
+    kube.double.no_more_faults();
+    assert_eq!(started.terminate().code, Some(0));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The watch only wakes the loop: it comes back from everything, and without
 //! it all goes on, more slowly.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::Faked;
@@ -70,6 +72,21 @@ fn without_any_watch_the_loop_finds_out_by_itself() {
         // Nor does it ask as fast as it can.
         assert!(watches(&kube.double) < 40, "{}", watches(&kube.double));
     }
+}
+
+#[test]
+fn a_watch_that_is_told_to_wait_waits() {
+    let kube = Faked::new("watch_busy");
+    kube.items(&json!([{"id": "A-1"}]));
+    kube.double.agents(Agents::Run);
+    let busy = Fault::busy(429, 8);
+    kube.double.fault_when(busy, 1, Request::is_watch);
+    let started = kube.orchestrator().start();
+    kube.wait_for("it listens again", || watches(&kube.double) >= 2);
+    assert_eq!(started.terminate().code, Some(0));
+    let requests = kube.double.requests();
+    let watches: Vec<_> = requests.iter().filter(|r| r.is_watch()).collect();
+    assert!(watches[1].at - watches[0].at >= Duration::from_secs(8));
 }
 
 #[test]
