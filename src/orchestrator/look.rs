@@ -106,7 +106,9 @@ impl Orchestrator {
 
     fn source_failed(&mut self, trouble: &Trouble) {
         self.tally.trouble = true;
+        let mut pauses = String::new();
         if let Trouble::Later(_, Some(pause)) = trouble {
+            pauses = format!(", for {} s", pause.as_millis().div_ceil(1000));
             // From now, not from the begin of this tick, and never in the last
             // part of a millisecond: a poll that comes before the pause is over
             // is in vain, and the next one is an interval later.
@@ -116,11 +118,11 @@ impl Orchestrator {
         let why = trouble.to_string();
         if self.source_trouble.is(&why) {
             match (self.how, trouble) {
-                (How::Forever, Trouble::Later(..) | Trouble::Item(_)) => warn!("{why}"),
+                (How::Forever, Trouble::Later(..) | Trouble::Item(_)) => warn!("{why}{pauses}"),
                 (How::Forever, Trouble::Everything(_) | Trouble::Refused(_)) => {
                     warn!("{why}; nothing is started until that is mended");
                 }
-                _ => error!("{why}"),
+                _ => error!("{why}{pauses}"),
             }
         }
     }

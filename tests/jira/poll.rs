@@ -176,7 +176,7 @@ fn a_throttle_is_obeyed_to_the_second() {
             // The third request: whatever comes after it has to wait.
             jira.fault(fault.on("* *").after(2).times(1));
             let out = orchestrator(&world, &jira).agent(BEGIN).finish(0);
-            assert!(out.stderr.contains("left alone"), "{}", out.stderr);
+            assert!(out.stderr.contains(", for 2 s"), "{}", out.stderr);
             assert_eq!(jira.labels(&key).len(), 2);
         }
         // A request that came too early would be one.
