@@ -76,6 +76,7 @@ impl Orchestrator {
             match verdict {
                 Verdict::Stop(stop) => self.stop(run, stop),
                 Verdict::Remove(removal) => self.remove(run, *removal),
+                Verdict::Report(_) if self.starts.is_in_hand(&run.source_id) => {}
                 Verdict::Report(outcome) => {
                     let last = !picture.runs.iter().any(|other| other.is_former(run));
                     self.tell_end(run, outcome, last);

@@ -52,6 +52,13 @@ impl Starts {
         self.open.insert(source_id.to_owned(), start);
     }
 
+    /// Whether the source is hearing just now that a run of this item began.
+    /// Its end is told only then, or the start would come last.
+    #[must_use]
+    pub fn is_in_hand(&self, source_id: &str) -> bool {
+        self.open.get(source_id).is_some_and(|start| start.in_hand)
+    }
+
     /// Whether somebody is being told.
     #[must_use]
     pub fn are_in_hand(&self) -> bool {

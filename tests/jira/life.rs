@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::{BEGIN, END, GATE, begun, mark_file, open_gate};
+use fake::Fault;
 
 #[test]
 fn a_ticket_goes_from_label_to_done() {
@@ -256,6 +257,22 @@ fn tickets_that_leave_the_poll_are_looked_up_together_and_each_for_itself() {
             process::run_dirs(&world).len() == 2
         });
         run.terminate();
+        jira.assert_no_violations();
+    }
+}
+
+#[test]
+fn the_end_is_told_after_the_start_however_long_that_takes() {
+    for jira in both() {
+        let world = World::new("jira_start_slow");
+        jira.add(wanted("A-1"));
+        let slow = Fault::slow(std::time::Duration::from_millis(1500));
+        jira.fault(slow.on("GET */transitions*").times(1));
+        orchestrator(&world, &jira)
+            .arg("--jira-done-status=Done")
+            .agent(BEGIN)
+            .finish(0);
+        assert_eq!(jira.status("A-1"), "Done");
         jira.assert_no_violations();
     }
 }
