@@ -7,11 +7,14 @@ use std::{
 };
 
 use log::{
-    LevelFilter, Record,
+    Level, LevelFilter, Record,
     kv::{Error, Key, Value, VisitSource},
 };
 
 use crate::{clock, flags::LogFormat, redact::Redactor};
+
+/// What speaks of requests.
+const LIBRARIES: [&str; 3] = ["ureq", "ureq_proto", "rustls"];
 
 /// Sets up logging for the whole program. `levels` is what `RUST_LOG` holds.
 pub fn start(
@@ -27,13 +30,18 @@ pub fn start(
         LevelFilter::Info
     });
     // Every step of every request: for those who ask by RUST_LOG.
-    for library in ["ureq", "ureq_proto", "rustls"] {
+    for library in LIBRARIES {
         builder.filter_module(library, LevelFilter::Warn);
     }
     if let Some(levels) = levels {
         builder.parse_filters(levels);
     }
     builder.format(move |out, record| {
+        let library = record.target().split("::").next().unwrap_or("");
+        if record.level() == Level::Trace && LIBRARIES.contains(&library) {
+            // Dumps of what is sent, in lines too short to find a secret in.
+            return Ok(());
+        }
         let line = match format {
             LogFormat::Text => text(record, &redactor),
             LogFormat::Json => json(record, &redactor),
