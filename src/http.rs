@@ -132,6 +132,15 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// Every header of this name that is ASCII, with commas between, as one
+    /// would have them.
+    #[must_use]
+    pub fn headers_named(&self, name: &str) -> String {
+        let all = self.headers.get_all(name).into_iter();
+        let all: Vec<&str> = all.filter_map(|value| value.to_str().ok()).collect();
+        all.join(",")
+    }
 }
 
 /// An answer whose content is read while it comes.

@@ -141,6 +141,8 @@ pub struct Orchestrator {
     starts: Starts,
 
     notices: Notices,
+    /// Why items could not be read so far, by source id.
+    unread: BTreeMap<String, String>,
     /// Why ends could not be reported so far.
     untold: BTreeMap<Subject, String>,
     source_trouble: Change,
@@ -184,6 +186,7 @@ impl Orchestrator {
             started_here: BTreeSet::new(),
             starts: Starts::default(),
             notices: Notices::default(),
+            unread: BTreeMap::new(),
             untold: BTreeMap::new(),
             source_trouble: Change::default(),
             runtime_trouble: Change::default(),
@@ -301,6 +304,7 @@ impl Orchestrator {
     fn is_done(&self, plan: &Plan) -> bool {
         !self.is_busy()
             && (self.items.is_some() || self.tally.source.are_enough())
+            && (!self.tally.fresh.is_on() || self.tally.fresh.are_enough())
             && (!self.runtime_trouble.is_on() || self.tally.list.are_enough())
             && self.tally.is_at_rest(plan)
             // What was reported just now may let something else begin.

@@ -44,6 +44,33 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// What was found out about some items, and what could not be: what one of them
+/// refuses keeps the others from nothing.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// What has become of them, by source id.
+    pub standings: BTreeMap<String, Standing>,
+    /// Those that cannot be read now, and why.
+    pub unread: BTreeMap<String, String>,
+    /// Why the rest was not asked for.
+    pub trouble: Option<Trouble>,
+}
+
+impl Looked {
+    fn of(result: Result<BTreeMap<String, Standing>, Trouble>) -> Looked {
+        match result {
+            Ok(standings) => Looked {
+                standings,
+                ..Looked::default()
+            },
+            Err(trouble) => Looked {
+                trouble: Some(trouble),
+                ..Looked::default()
+            },
+        }
+    }
+}
+
 /// The source chosen by `--poller`. Shared by the loop and by the threads that
 /// tell it how runs have ended.
 pub enum Source {
@@ -88,27 +115,22 @@ impl Source {
         }
     }
 
-    /// What has become of the items with these source ids. One that is missing
-    /// in the answer could not be asked for; what an agent is given may be left
-    /// out.
-    ///
-    /// # Errors
-    /// As of [`Source::wanted`].
-    pub fn look_up(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+    /// What has become of the items with these source ids; what an agent is
+    /// given may be left out.
+    #[must_use]
+    pub fn look_up(&self, now: Stamp, ids: &[&str]) -> Looked {
         match self {
-            Source::File(file) => lock(file).look_up(now, ids),
+            Source::File(file) => Looked::of(lock(file).look_up(now, ids)),
             Source::Jira(jira) => jira.look_up(ids),
         }
     }
 
     /// The items with these source ids as they are now, whole, so that they
-    /// can be started. One that is missing in the answer cannot be.
-    ///
-    /// # Errors
-    /// As of [`Source::wanted`].
-    pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
+    /// can be started.
+    #[must_use]
+    pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Looked {
         match self {
-            Source::File(file) => lock(file).look_up(now, ids),
+            Source::File(file) => Looked::of(lock(file).look_up(now, ids)),
             Source::Jira(jira) => jira.fresh(ids),
         }
     }

@@ -192,22 +192,36 @@ impl Orchestrator {
         if missing.is_empty() {
             return;
         }
-        match self.source.look_up(now, &missing) {
-            Ok(standings) => {
-                for (id, mut standing) in standings {
-                    if let Standing::Wanted(item) = &mut standing {
-                        self.admit(item);
-                        // It can be tried again, though no poll shows it.
-                        if let Some(items) = &mut self.items {
-                            Arc::make_mut(items).push((**item).clone());
-                        }
-                    }
-                    self.core.note(now, Note::LookedUp(&id, &standing));
-                    self.standings.insert(id, standing);
+        let looked = self.source.look_up(now, &missing);
+        for (id, mut standing) in looked.standings {
+            if let Standing::Wanted(item) = &mut standing {
+                self.admit(item);
+                // It can be tried again, though no poll shows it.
+                if let Some(items) = &mut self.items {
+                    Arc::make_mut(items).push((**item).clone());
                 }
             }
-            Err(trouble) => self.source_failed(&trouble),
+            self.unread.remove(&id);
+            self.core.note(now, Note::LookedUp(&id, &standing));
+            self.standings.insert(id, standing);
         }
+        for (source_id, why) in looked.unread {
+            let run = runs.iter().find(|run| run.source_id == source_id);
+            let item_id = run.map_or(source_id.clone(), |run| run.item_id.clone());
+            self.is_unread(&source_id, &item_id, why);
+        }
+        if let Some(trouble) = looked.trouble {
+            self.source_failed(&trouble);
+        }
+    }
+
+    /// Takes in that an item cannot be read, though the source answers.
+    fn is_unread(&mut self, source_id: &str, item_id: &str, why: String) {
+        self.tally.trouble = true;
+        if self.unread.get(source_id) != Some(&why) {
+            warn!(ticket_id = item_id; "it cannot be read now, so nothing is started for it: {why}");
+        }
+        self.unread.insert(source_id.to_owned(), why);
     }
 
     /// Looks at the items once more that are about to be started, for the
@@ -227,14 +241,19 @@ impl Orchestrator {
             return false;
         }
         let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut standings = match self.source.fresh(now, &asked) {
-            Ok(standings) => standings,
-            Err(trouble) => {
-                self.source_failed(&trouble);
+        let mut looked = self.source.fresh(now, &asked);
+        if let Some(trouble) = &looked.trouble {
+            self.source_failed(trouble);
+            if !matches!(trouble, Trouble::Later(..)) {
                 self.items = None;
                 return true;
             }
-        };
+        }
+        let whole = looked.trouble.is_none() && looked.unread.is_empty();
+        match whole {
+            true => self.tally.fresh.over(),
+            false => self.tally.fresh.failed(self.next_poll),
+        }
         let mut items = Arc::unwrap_or_clone(self.items.take().unwrap_or_default());
         let before = items.len();
         let mut changed = false;
@@ -242,9 +261,14 @@ impl Orchestrator {
             if !ids.contains(&item.source_id) {
                 return true;
             }
-            let Some(Standing::Wanted(seen)) = standings.remove(&item.source_id) else {
+            if let Some(why) = looked.unread.remove(&item.source_id) {
+                self.is_unread(&item.source_id, &item.id, why);
+                return false;
+            }
+            let Some(Standing::Wanted(seen)) = looked.standings.remove(&item.source_id) else {
                 return false;
             };
+            self.unread.remove(&item.source_id);
             let mut seen = *seen;
             self.admit(&mut seen);
             changed |= seen != *item;

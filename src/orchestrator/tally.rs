@@ -34,6 +34,12 @@ impl Tries {
         self.count = 0;
     }
 
+    /// Whether it failed the last time.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.count > 0
+    }
+
     /// Whether whoever waits for it should wait no longer.
     #[must_use]
     pub fn are_enough(&self) -> bool {
@@ -52,6 +58,8 @@ pub struct Tally {
     pub read: bool,
     /// Polls of the source.
     pub source: Tries,
+    /// Looks at items before they are started.
+    pub fresh: Tries,
     /// Listings of the runtime.
     pub list: Tries,
     /// Spawns that the runtime refused as it would have any other.
@@ -112,6 +120,7 @@ impl Tally {
         };
         self.failed
             || self.source.are_enough()
+            || self.fresh.is_on()
             || self.list.are_enough()
             || self.spawn.are_enough()
             || plan.items.iter().any(cannot_run)

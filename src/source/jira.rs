@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    Begun, Trouble,
+    Begun, Looked, Trouble,
     blockers::{self, Blocker},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     http::{Answer, Method},
     report,
 };
-use client::{Call, Client};
+use client::{Call, Client, NoAnswer};
 use issue::{FIELDS, Keep, Reading, Rules, Ticket, Wish};
 use site::{Deployment, Site};
 use transition::{Choice, Goal, Move, Transition};
@@ -72,7 +72,9 @@ pub struct Jira {
     page: Mutex<usize>,
     /// Since when tickets are gone that something is to be told, by id.
     gone: Mutex<BTreeMap<String, Stamp>>,
-    /// What has been said of single tickets and of polls.
+    /// Tickets whose look-up broke off, by id.
+    broke: Mutex<BTreeSet<String>>,
+    /// What has been said of polls.
     said: Mutex<BTreeSet<String>>,
 }
 
@@ -85,6 +87,7 @@ impl Jira {
             settings,
             page: Mutex::new(search::PAGE),
             gone: Mutex::default(),
+            broke: Mutex::default(),
             said: Mutex::default(),
         }
     }
@@ -118,64 +121,58 @@ impl Jira {
         });
         *super::lock(&self.page) = page;
         notes.extend(walked?);
-        self.say("poll", notes);
+        self.say(notes);
         Ok(items(tickets))
     }
 
-    /// What has become of these tickets. One that cannot be read is left out.
-    ///
-    /// # Errors
-    /// If Jira cannot be asked.
-    pub fn look_up(&self, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
-        let site = self.client.site()?;
-        let mut standings = BTreeMap::new();
+    /// What has become of these tickets.
+    #[must_use]
+    pub fn look_up(&self, ids: &[&str]) -> Looked {
+        let mut looked = Looked::default();
+        let site = match self.client.site() {
+            Ok(site) => site,
+            Err(trouble) => {
+                looked.trouble = Some(trouble);
+                return looked;
+            }
+        };
         for batch in ids.chunks(BATCH) {
-            for ticket in self.read_batch(&site, batch)? {
-                let id = ticket.item.source_id.clone();
-                standings.insert(id, self.standing(ticket));
+            match self.read_batch(&site, batch) {
+                Ok(tickets) => looked.standings.extend(tickets.into_iter().map(|ticket| {
+                    let id = ticket.item.source_id.clone();
+                    (id, self.standing(ticket))
+                })),
+                Err(trouble) => {
+                    looked.trouble = Some(trouble);
+                    return looked;
+                }
             }
         }
         // What a batch does not show may be there all the same: its index lags.
-        for id in ids {
-            if standings.contains_key(*id) {
-                continue;
-            }
-            let standing = match self.read(&site, id, Keep::Outline) {
-                Ok(Some(ticket)) => self.standing(ticket),
-                Ok(None) => Standing::Gone,
-                // It must not spoil the others.
-                Err(Trouble::Item(why)) => {
-                    self.say(id, BTreeSet::from([why]));
-                    continue;
-                }
-                Err(trouble) => return Err(trouble),
-            };
-            standings.insert((*id).to_owned(), standing);
-        }
-        Ok(standings)
+        let missing = ids.iter().filter(|id| !looked.standings.contains_key(**id));
+        let missing: Vec<&str> = missing.copied().collect();
+        self.each(&missing, looked, |id| {
+            let ticket = self.read(&site, id, Keep::Outline)?;
+            Ok(ticket.map_or(Standing::Gone, |ticket| self.standing(ticket)))
+        })
     }
 
-    /// These tickets as they are now, whole. One that cannot be read is left
-    /// out, and the others go on.
-    ///
-    /// # Errors
-    /// As of [`Jira::look_up`].
-    pub fn fresh(&self, ids: &[&str]) -> Result<BTreeMap<String, Standing>, Trouble> {
-        let site = self.client.site()?;
-        let mut standings = BTreeMap::new();
-        for id in ids {
-            let ticket = match self.read(&site, id, Keep::Whole) {
-                Ok(ticket) => ticket,
-                Err(Trouble::Item(why)) => {
-                    self.say(id, BTreeSet::from([why]));
-                    continue;
-                }
-                Err(trouble) => return Err(trouble),
-            };
-            self.say(id, BTreeSet::new());
-            let Some(mut ticket) = ticket else {
+    /// These tickets as they are now, whole.
+    #[must_use]
+    pub fn fresh(&self, ids: &[&str]) -> Looked {
+        let site = match self.client.site() {
+            Ok(site) => site,
+            Err(trouble) => {
+                return Looked {
+                    trouble: Some(trouble),
+                    ..Looked::default()
+                };
+            }
+        };
+        self.each(ids, Looked::default(), |id| {
+            let Some(mut ticket) = self.read(&site, id, Keep::Whole)? else {
                 debug!("the ticket of id {id} is listed and not there any more");
-                continue;
+                return Ok(Standing::Gone);
             };
             if ticket.wish(&self.settings.rules) == Wish::Wanted {
                 let comments = self.comments_for_agent(&site, id)?;
@@ -185,9 +182,52 @@ impl Jira {
                     .push(("RECAC_ITEM_COMMENTS".to_owned(), comments));
                 hold(&mut ticket);
             }
-            standings.insert((*id).to_owned(), self.standing(ticket));
+            Ok(self.standing(ticket))
+        })
+    }
+
+    /// Looks at each of these tickets with `look`, and ends early only where
+    /// Jira as a whole cannot be asked any more, which two in a row without an
+    /// answer show as well. Those are the last in the next look, so that the
+    /// others have their turn.
+    fn each(
+        &self,
+        ids: &[&str],
+        mut looked: Looked,
+        look: impl Fn(&str) -> Result<Standing, Trouble>,
+    ) -> Looked {
+        let mut ids = ids.to_vec();
+        ids.sort_by_cached_key(|id| super::lock(&self.broke).contains(*id));
+        let mut in_a_row = 0;
+        for (at, id) in ids.iter().enumerate() {
+            let trouble = match look(id) {
+                Ok(standing) => {
+                    in_a_row = 0;
+                    super::lock(&self.broke).remove(*id);
+                    looked.standings.insert((*id).to_owned(), standing);
+                    continue;
+                }
+                Err(trouble) => trouble,
+            };
+            if matches!(trouble, Trouble::Later(_, None)) {
+                in_a_row += 1;
+                super::lock(&self.broke).insert((*id).to_owned());
+            }
+            let lasting = matches!(trouble, Trouble::Everything(_) | Trouble::Refused(_));
+            if lasting || !self.client.is_open() {
+                looked.trouble = Some(trouble);
+                return looked;
+            }
+            let unread = trouble.to_string();
+            looked.unread.insert((*id).to_owned(), unread.clone());
+            if in_a_row == 2 {
+                let rest = ids[at..].iter();
+                let rest = rest.map(|id| ((*id).to_owned(), unread.clone()));
+                looked.unread.extend(rest);
+                return looked;
+            }
         }
-        Ok(standings)
+        looked
     }
 
     /// Whether tickets are moved when their agents start.
@@ -365,7 +405,14 @@ impl Jira {
             "/issue/{id}/comment?orderBy=-created&maxResults={}",
             comments::SHOWN
         );
-        let answer = self.client.call(&Call::get(&path).about(id))?;
+        let answer = match self.client.call(&Call::get(&path).about(id)) {
+            Ok(answer) => answer,
+            Err(NoAnswer::TooLarge) => {
+                debug!("the comments of the ticket of id {id} are too large");
+                return Ok(String::new());
+            }
+            Err(no) => return Err(no.into()),
+        };
         match answer.status {
             200 => Ok(comments::markdown(&answer.body, site.deployment)),
             // The agent can work without.
@@ -473,18 +520,13 @@ impl Jira {
         }
     }
 
-    /// Logs what is new of a subject.
-    fn say(&self, subject: &str, notes: BTreeSet<String>) {
+    /// Logs what is new about a poll.
+    fn say(&self, notes: BTreeSet<String>) {
         let mut said = super::lock(&self.said);
-        let key = |note: &str| format!("{subject}\0{note}");
-        let keys: BTreeSet<String> = notes.iter().map(|note| key(note)).collect();
-        let prefix = key("");
-        said.retain(|k| !k.starts_with(&prefix) || keys.contains(k));
-        for note in notes {
-            if said.insert(key(&note)) {
-                warn!("{note}");
-            }
+        for note in notes.difference(&said) {
+            warn!("{note}");
         }
+        *said = notes;
     }
 }
 

@@ -255,3 +255,42 @@ fn pages_too_large_to_read_are_asked_for_in_pieces() {
     assert!(out.stderr.contains("40 items are wanted"), "{}", out.stderr);
     jira.assert_no_violations();
 }
+
+#[test]
+fn a_ticket_that_cannot_be_read_holds_up_no_other() {
+    let throttle = Fault::status(429)
+        .retry_after("600")
+        .reason("jira-per-issue-on-read");
+    for fault in [throttle, Fault::close(), Fault::status(500)] {
+        let jira = Fake::cloud();
+        let world = World::new("jira_unread");
+        jira.add(wanted("A-1"));
+        jira.add(wanted("A-2"));
+        jira.add(wanted("A-3"));
+        for of in ["10001*", "10002*"] {
+            jira.fault(fault.clone().on(&format!("GET */issue/{of}")).always());
+        }
+        let run = orchestrator(&world, &jira).agent(BEGIN).start();
+        world.wait_for("the third is told", || jira.labels("A-3").len() == 2);
+        let out = run.terminate();
+        assert_eq!(order(&world), ["A-3"]);
+        for words in ["ticket_id=A-1", "ticket_id=A-2"] {
+            let said = out.stderr.lines().filter(|line| line.ends_with(words));
+            assert_eq!(said.count(), 1, "{words}: {}", out.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_ticket_too_large_to_read_is_named_and_the_others_go_on() {
+    for jira in both() {
+        let world = World::new("jira_giant");
+        jira.add(wanted("A-1").text(&"word ".repeat(3_500_000)));
+        jira.add(wanted("A-2"));
+        let out = orchestrator(&world, &jira).agent(BEGIN).finish(0);
+        assert_eq!(order(&world), ["A-2"]);
+        let words = "ticket \"A-1\" is too large, and left out";
+        assert!(out.stderr.contains(words), "{}", out.stderr);
+        jira.assert_no_violations();
+    }
+}

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::process::{BEGIN, begun};
-use fake::{Fault, Kind};
+use fake::{Fault, Kind, client::base64};
 
 /// One pass that has to end with 1 and start nothing; its log.
 #[track_caller]
@@ -27,7 +27,7 @@ fn a_wrong_token_is_an_error_and_never_an_empty_queue() {
     for jira in both() {
         let log = refused(&jira, wrong_token);
         assert!(
-            log.contains("jira refuses the token of JIRA_API_TOKEN (status 401)"),
+            log.contains("jira refuses the token of JIRA_API_TOKEN (status 401: "),
             "{log}"
         );
         assert!(!log.contains("of-another-year"), "{log}");
@@ -238,4 +238,54 @@ fn the_gateway_can_be_named_and_a_path_is_kept() {
         .finish(0);
     assert!(jira.browse_url("A-1").contains("/jira/browse/"));
     jira.assert_no_violations();
+}
+
+#[test]
+fn a_login_page_is_no_account() {
+    for jira in both() {
+        let page = Fault::reply(200, "text/html", "<title>Log in</title>");
+        jira.fault(page.on("GET */myself").always());
+        let log = refused(&jira, |line| line);
+        assert!(log.contains("jira refuses the token"), "{log}");
+    }
+}
+
+#[test]
+fn no_answer_and_no_level_of_the_log_shows_a_part_of_the_token() {
+    for jira in both() {
+        // Wherever a message is cut, it is cut within a token.
+        let echo = jira.token().repeat(60);
+        let body = format!("{{\"errorMessages\": [\"{echo}\"]}}");
+        jira.fault(
+            Fault::reply(400, "application/json", &body)
+                .on("POST */search*")
+                .always(),
+        );
+        let log = refused(&jira, |line| line.env("RUST_LOG", "trace"));
+        assert!(log.contains("[JIRA_API_TOKEN]"), "{log}");
+        assert!(!log.contains(&jira.token()[..6]), "{log}");
+        let basic = format!("{}:{}", jira.user(), jira.token());
+        assert!(!log.contains(&base64(&basic)[..10]), "{log}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_of_no_help_leaves_the_refusal_as_it_is() {
+    let jira = fake::Setup::cloud()
+        .https(&["acme.atlassian.net", "api.atlassian.com"])
+        .start();
+    jira.account(|account| account.kind = Kind::Service);
+    jira.fault(Fault::status(500).on("GET */tenant_info").always());
+    let world = World::new("jira_no_tenant");
+    let proxy = jira.proxy();
+    let run = process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-url=https://acme.atlassian.net"])
+        .arg(format!("--jira-ca-file={}", jira.ca_file().display()))
+        .env("JIRA_API_TOKEN", jira.token())
+        .env("HTTPS_PROXY", proxy.url())
+        .agent(BEGIN)
+        .start();
+    run.wait_for_log("its gateway is of no help");
+    run.terminate();
+    assert_eq!(jira.count("GET */serverInfo"), 1);
 }

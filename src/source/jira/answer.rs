@@ -25,7 +25,8 @@ pub fn words(answer: &Answer) -> String {
 
 /// The messages in a body of any of the shapes that Jira, its gateway and
 /// proxies before it use.
-fn said(body: &[u8]) -> String {
+#[must_use]
+pub fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = match serde_json::from_str::<Value>(&text) {
         Ok(value) => of_json(&value),

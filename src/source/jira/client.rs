@@ -32,9 +32,10 @@ const LARGEST: usize = 16 << 20;
 /// account that fails to log in too often is locked.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// How long nothing is asked after a call that broke off, so that what one
-/// tick has to say does not wait for a deadline each.
+/// How long nothing is asked after a call about no ticket in particular broke
+/// off, so that what one tick has to say does not wait for a deadline each.
 const BREATH: Duration = Duration::from_secs(1);
+const LEFT_ALONE: &str = "jira wants this ticket left alone for a while (status 429)";
 
 /// Where Jira is and who asks.
 pub struct Access {
@@ -82,9 +83,11 @@ pub struct Client {
 struct State {
     /// The token that was used last.
     token: String,
-    /// Whether it was ever accepted.
+    /// Whether a search was ever let in with it.
     worked: bool,
     refused: Option<Refused>,
+    /// How often it was refused since then.
+    refusals: u32,
     /// Until then nothing is asked, and why. Not by the wall clock, which can be
     /// set and whose stamps are whole milliseconds: what is asked a part of one
     /// too early is asked too early.
@@ -95,10 +98,23 @@ struct State {
     greeted: String,
 }
 
+impl State {
+    /// Nothing is asked for so long; a longer pause is not cut short.
+    fn rest(&mut self, pause: Duration, why: &str) {
+        let until = Instant::now() + pause;
+        if self
+            .pause
+            .as_ref()
+            .is_none_or(|(before, _)| *before < until)
+        {
+            self.pause = Some((until, why.to_owned()));
+        }
+    }
+}
+
 struct Refused {
     why: String,
     until: Instant,
-    times: u32,
 }
 
 /// A request of the REST API.
@@ -203,7 +219,9 @@ impl Client {
         let site = self.find(&token)?;
         let version = site.deployment.version();
         let url = format!("{}/rest/api/{version}{}", site.base, call.path);
-        let answer = self.send(call.method, &url, Some(&token), call.body)?;
+        let answer = self
+            .send(call.method, &url, Some(&token), call.body)
+            .map_err(|failed| self.broke(failed, &url, call.issue))?;
         self.heed(&answer, call.issue)?;
         let anonymous = site::identity(&answer) == Identity::Anonymous;
         if answer.status == 401 || site::wants_captcha(&answer) || anonymous {
@@ -232,8 +250,8 @@ impl Client {
     pub fn prove(&self) -> Result<(), Trouble> {
         let answer = self.call(&Call::get("/myself"))?;
         match answer.status {
-            200 => Ok(()),
-            403 => Err(self.refused_by(&answer)),
+            200 if site::is_somebody(&answer) => Ok(()),
+            200 | 403 => Err(self.refused_by(&answer)),
             _ => Err(self.later(&answer, "who asks")),
         }
     }
@@ -286,6 +304,7 @@ impl Client {
             state.token = token.to_owned();
             state.worked = false;
             state.refused = None;
+            state.refusals = 0;
             drop(state);
             *lock(&self.site) = None;
         }
@@ -298,6 +317,12 @@ impl Client {
             Some(username) => BASE64_STANDARD.encode(format!("{username}:{token}")),
             None => token.to_owned(),
         }
+    }
+
+    /// Whether Jira may be asked about anything now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.may_ask(None).is_ok()
     }
 
     /// Whether Jira may be asked now.
@@ -316,10 +341,7 @@ impl Client {
         state.issues.retain(|_, until| now < *until);
         match issue.and_then(|id| state.issues.get(id)) {
             None => Ok(()),
-            Some(until) => {
-                let why = "jira wants this ticket left alone for a while (status 429)";
-                Err(Trouble::Later(why.into(), Some(*until - now)))
-            }
+            Some(until) => Err(Trouble::Later(LEFT_ALONE.into(), Some(*until - now))),
         }
     }
 
@@ -329,7 +351,7 @@ impl Client {
         url: &str,
         token: Option<&str>,
         body: Option<&Value>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Answer, Failed> {
         let kind = match self.access.username {
             Some(_) => "Basic",
             None => "Bearer",
@@ -352,7 +374,24 @@ impl Client {
             deadline: DEADLINE,
             largest: LARGEST,
         });
-        answer.map_err(|failed| match failed {
+        let clean = |mut answer: Answer| {
+            // What it says is cut for a message, and half a secret is not found.
+            if let (false, Some(token)) = ((200..300).contains(&answer.status), token)
+                && !token.is_empty()
+            {
+                let text = String::from_utf8_lossy(&answer.body);
+                let text = text.replace(&self.credentials(token), "[JIRA_API_TOKEN]");
+                answer.body = text.replace(token, "[JIRA_API_TOKEN]").into_bytes();
+            }
+            answer
+        };
+        answer.map(clean)
+    }
+
+    /// Takes in that there was no answer, which may be the fault of the ticket
+    /// that was asked about.
+    fn broke(&self, failed: Failed, url: &str, issue: Option<&str>) -> NoAnswer {
+        match failed {
             Failed::TooLarge => NoAnswer::TooLarge,
             Failed::Broken(why) => {
                 // Only advice hangs on these words.
@@ -361,11 +400,12 @@ impl Client {
                     false => "",
                 };
                 let why = format!("jira at {}: {why}{advice}", origin(url));
-                let until = Instant::now() + BREATH;
-                lock(&self.state).pause = Some((until, why.clone()));
+                if issue.is_none() {
+                    lock(&self.state).rest(BREATH, &why);
+                }
                 Trouble::Later(why, None).into()
             }
-        })
+        }
     }
 
     /// Takes in that Jira wants to be left alone.
@@ -374,14 +414,14 @@ impl Client {
             return Ok(());
         };
         let mut state = lock(&self.state);
-        let until = Instant::now() + pause;
         if let Some(issue) = issue.filter(|_| answer::is_per_issue(answer)) {
-            state.issues.insert(issue.to_owned(), until);
-        } else {
-            let why = format!("jira wants to be left alone (status {})", answer.status);
-            state.pause = Some((until, why));
+            let until = Instant::now() + pause;
+            let before = state.issues.entry(issue.to_owned()).or_insert(until);
+            *before = until.max(*before);
+            return Err(Trouble::Later(LEFT_ALONE.into(), Some(pause)));
         }
         let why = format!("jira wants to be left alone (status {})", answer.status);
+        state.rest(pause, &why);
         Err(Trouble::Later(why, Some(pause)))
     }
 
@@ -390,6 +430,12 @@ impl Client {
         let gateway = site.is_some_and(|site| site.base != self.access.url);
         let from = self.access.token.name();
         let mut state = lock(&self.state);
+        if let Some(refused) = &state.refused
+            && Instant::now() < refused.until
+        {
+            // Calls that were under way together are one try.
+            return Trouble::Refused(refused.why.clone());
+        }
         let why = Refusal {
             status: answer.status,
             captcha: site::wants_captcha(answer),
@@ -398,16 +444,16 @@ impl Client {
             deployment: site.map(|site| site.deployment).or(self.access.deployment),
             gateway,
             token_from: &from,
+            said: &answer::said(&answer.body),
         }
         .words();
-        let times = state.refused.as_ref().map_or(0, |refused| refused.times);
         let wait = FIRST_WAIT
-            .saturating_mul(1 << times.min(4))
+            .saturating_mul(1 << state.refusals.min(4))
             .min(LONGEST_WAIT);
+        state.refusals = state.refusals.saturating_add(1);
         state.refused = Some(Refused {
             why: why.clone(),
             until: Instant::now() + wait,
-            times: times.saturating_add(1),
         });
         drop(state);
         // They are proven anew before anything else is asked.
@@ -424,10 +470,26 @@ impl Client {
         let url = &self.access.url;
         let found = match self.enter(url, token)? {
             Ok(site) => Ok(site),
-            Err((refusing, seen)) => match self.gateway(&refusing)? {
-                Some(gateway) => self.enter(&gateway, token)?,
-                None => Err((refusing, seen)),
-            },
+            Err((refusing, seen)) => {
+                let through = self.gateway(&refusing).and_then(|gateway| match gateway {
+                    Some(gateway) => self.enter(&gateway, token).map(Some),
+                    None => Ok(None),
+                });
+                match through {
+                    Ok(Some(found)) => found,
+                    Ok(None) => Err((refusing, seen)),
+                    // The site has refused it all the same, and counts that.
+                    Err(trouble) => {
+                        drop(known);
+                        let refused = self.refuse(&refusing, Some(&seen));
+                        let why = format!("{refused}; its gateway is of no help: {trouble}");
+                        if let Some(refused) = &mut lock(&self.state).refused {
+                            refused.why.clone_from(&why);
+                        }
+                        return Err(Trouble::Refused(why));
+                    }
+                }
+            }
         };
         let site = match found {
             Ok(site) => Arc::new(site),
@@ -437,10 +499,15 @@ impl Client {
             }
         };
         *known = Some(Arc::clone(&site));
+        lock(&self.state).refused = None;
+        Ok(site)
+    }
+
+    /// A search was answered to us: whatever was refused before is over.
+    pub fn accepted(&self) {
         let mut state = lock(&self.state);
         state.worked = true;
-        state.refused = None;
-        Ok(site)
+        state.refusals = 0;
     }
 
     /// Where a token with scopes works, if the site that refuses this one may
@@ -453,11 +520,15 @@ impl Client {
             return Ok(None);
         }
         let info = format!("{}/_edge/tenant_info", origin(url));
-        let answer = self.send(Method::Get, &info, None, None)?;
+        let answer = self
+            .send(Method::Get, &info, None, None)
+            .map_err(|failed| self.broke(failed, &info, None))?;
         self.heed(&answer, None)?;
-        Ok(Some(answer.body)
-            .filter(|_| answer.status == 200)
-            .and_then(|body| site::gateway(&body)))
+        match answer.status {
+            200 => Ok(site::gateway(&answer.body)),
+            404 => Ok(None),
+            _ => Err(self.later(&answer, "tenant_info")),
+        }
     }
 
     /// Looks which kind of Jira this is, and whether it lets us in. If it does
@@ -469,7 +540,9 @@ impl Client {
                 || site::identity(answer) == Identity::Anonymous
         };
         let ask = |path: String| -> Result<Answer, Trouble> {
-            let answer = self.send(Method::Get, &path, Some(token), None)?;
+            let answer = self
+                .send(Method::Get, &path, Some(token), None)
+                .map_err(|failed| self.broke(failed, &path, None))?;
             self.heed(&answer, None)?;
             match self.redirected(&answer) {
                 Some(trouble) => Err(trouble),
@@ -480,7 +553,8 @@ impl Client {
         let info: Option<ServerInfo> = serde_json::from_slice(&answer.body).ok();
         let info = info.filter(|_| answer.status == 200);
         // Cloud tells anybody what it is, unless what is sent is nonsense to it.
-        let cloud = base != self.access.url || site::is_atlassian(base) || answer.status == 403;
+        let nonsense = answer::said(&answer.body).contains("Connect Session Auth Token");
+        let cloud = base != self.access.url || site::is_atlassian(base) || nonsense;
         let guessed = Site {
             base: base.to_owned(),
             browse: self.access.url.clone(),
@@ -511,7 +585,7 @@ impl Client {
             deployment,
         };
         let answer = ask(format!("{base}/rest/api/{}/myself", deployment.version()))?;
-        if refuses(&answer) {
+        if refuses(&answer) || answer.status == 200 && !site::is_somebody(&answer) {
             return Ok(Err((answer, site)));
         }
         match answer.status {

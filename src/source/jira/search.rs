@@ -10,7 +10,10 @@ use super::{
     issue::FIELDS,
     site::Deployment,
 };
-use crate::{http::Method, source::Trouble};
+use crate::{
+    http::{Answer, Method},
+    source::Trouble,
+};
 
 /// Tickets that a page is asked for.
 pub const PAGE: usize = 100;
@@ -73,11 +76,19 @@ impl Search<'_> {
         mut each: impl FnMut(&str),
     ) -> Result<Vec<String>, Trouble> {
         let mut walk = Walk::default();
+        let mut notes = Vec::new();
+        // Whether the next ticket alone is too large, and only named.
+        let mut bare = false;
         loop {
-            let answer = match self.ask(&walk, *page) {
+            let fields = if bare { &["key"][..] } else { &FIELDS[..] };
+            let answer = match self.ask(&walk, *page, fields) {
                 Ok(answer) => answer,
                 Err(NoAnswer::TooLarge) if *page > 1 => {
                     *page = (*page / 4).max(1);
+                    continue;
+                }
+                Err(NoAnswer::TooLarge) if !bare => {
+                    bare = true;
                     continue;
                 }
                 Err(no) => return Err(no.into()),
@@ -100,26 +111,34 @@ impl Search<'_> {
             // One page of a walk is answered as the other.
             if walk.seen.is_empty() {
                 self.client.was_let_in(&answer)?;
+                self.client.accepted();
             }
             let page: Page<'_> = serde_json::from_slice(&answer.body)
                 .map_err(|_| Trouble::Later("jira: the search's answer is none".into(), None))?;
             let from = walk.seen.len();
             for raw in &page.issues {
                 if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {
-                    each(raw.get());
+                    match bare {
+                        true => notes.push(format!("{} is too large, and left out", key_of(raw))),
+                        false => each(raw.get()),
+                    }
                 }
             }
+            bare = false;
             let new = walk.seen.len() - from;
             match walk.next(&page, from, new, self.deployment) {
                 Next::Page => {}
-                Next::End => return Ok(vec![]),
-                Next::Stop(why) => return Ok(vec![format!("jira: the search {why}")]),
+                Next::End => return Ok(notes),
+                Next::Stop(why) => {
+                    notes.push(format!("jira: the search {why}"));
+                    return Ok(notes);
+                }
             }
         }
     }
 
-    fn ask(&self, walk: &Walk, page: usize) -> Result<crate::http::Answer, NoAnswer> {
-        let mut body = json!({"jql": self.jql, "maxResults": page, "fields": FIELDS});
+    fn ask(&self, walk: &Walk, page: usize, fields: &[&str]) -> Result<Answer, NoAnswer> {
+        let mut body = json!({"jql": self.jql, "maxResults": page, "fields": fields});
         let path = match self.deployment {
             Deployment::Cloud => {
                 if let Some(token) = &walk.token {
@@ -177,6 +196,19 @@ impl Walk {
         }
         Next::Page
     }
+}
+
+/// What people call a ticket.
+fn key_of(raw: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Key {
+        key: String,
+    }
+    let key: Result<Key, _> = serde_json::from_str(raw.get());
+    key.map_or_else(
+        |_| "a ticket".to_owned(),
+        |key| format!("ticket {:?}", key.key),
+    )
 }
 
 /// What tells a ticket from the others; its whole text where it has no id.

@@ -93,9 +93,12 @@ pub fn is_atlassian(url: &str) -> bool {
 /// CAPTCHA. Each further try keeps the lock alive.
 #[must_use]
 pub fn wants_captcha(answer: &Answer) -> bool {
-    let denied = |name| answer.header(name).unwrap_or("").to_ascii_uppercase();
+    let denied = |name| answer.headers_named(name).to_ascii_uppercase();
     denied("x-seraph-loginreason").contains("AUTHENTICATION_DENIED")
         || denied("x-authentication-denied-reason").contains("CAPTCHA")
+        // The page that Data Center shows then, whoever took the header away.
+        || matches!(answer.status, 401 | 403)
+            && String::from_utf8_lossy(&answer.body).contains("AUTHENTICATION_DENIED")
 }
 
 /// Whether whoever asked was let in, as far as an answer says: Jira answers a
@@ -113,20 +116,31 @@ pub enum Identity {
 /// Reads it off an answer's headers.
 #[must_use]
 pub fn identity(answer: &Answer) -> Identity {
-    let reason = answer.header("x-seraph-loginreason").unwrap_or("OK");
-    let user = answer.header("x-ausername");
+    let reason = answer.headers_named("x-seraph-loginreason");
+    let named = |name| answer.header(name).filter(|id| !id.trim().is_empty());
+    let user = named("x-ausername");
     // Several reasons may stand there, with commas.
     let bad = reason
         .split(',')
         .map(str::trim)
         .any(|r| !r.is_empty() && r != "OK");
-    if bad || user == Some("anonymous") {
+    if bad || user.is_some_and(|user| user.eq_ignore_ascii_case("anonymous")) {
         Identity::Anonymous
-    } else if answer.header("x-aaccountid").is_some() || user.is_some() {
+    } else if named("x-aaccountid").is_some() || user.is_some() {
         Identity::Known
     } else {
         Identity::Unsaid
     }
+}
+
+/// Whether what `/myself` answers is an account: a login page, which also comes
+/// with 200, is none.
+#[must_use]
+pub fn is_somebody(answer: &Answer) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    ["accountId", "name", "key"]
+        .iter()
+        .any(|key| body.get(key).is_some_and(|id| id.as_str() != Some("")))
 }
 
 /// What a refusal means, and what to do about it.
@@ -146,6 +160,8 @@ pub struct Refusal<'a> {
     pub gateway: bool,
     /// Where the token comes from, as the user named it.
     pub token_from: &'a str,
+    /// What Jira says itself.
+    pub said: &'a str,
 }
 
 impl Refusal<'_> {
@@ -153,7 +169,10 @@ impl Refusal<'_> {
     #[must_use]
     pub fn words(&self) -> String {
         let from = self.token_from;
-        let status = self.status;
+        let status = match self.said {
+            "" => self.status.to_string(),
+            said => format!("{}: {said}", self.status),
+        };
         if self.captcha {
             let who = self
                 .username
@@ -166,7 +185,8 @@ impl Refusal<'_> {
         if self.worked {
             return format!(
                 "jira takes the token of {from} no more (status {status}): it has expired or \
-                 was revoked; make a new one"
+                 was revoked, or may do less than before; make a new one with the scopes and \
+                 permissions of the README"
             );
         }
         let cloud = self.deployment != Some(Deployment::DataCenter);
@@ -289,6 +309,7 @@ mod tests {
             deployment: Some(Deployment::Cloud),
             gateway: false,
             token_from: "JIRA_API_TOKEN",
+            said: "",
         };
         let of = |change: &dyn Fn(&mut Refusal<'_>)| {
             let mut refusal = plain;
