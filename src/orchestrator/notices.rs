@@ -18,7 +18,32 @@ pub struct Notices {
 /// The last words on one subject.
 struct Said {
     words: String,
-    refusal: bool,
+    /// The action that was said and may not have come about: it is tried again
+    /// and again, which is no news.
+    tried: Option<String>,
+}
+
+/// Whether something is done.
+fn is_action(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Spawn(_) | Verdict::Stop(_) | Verdict::Report(_) | Verdict::Remove(_)
+    )
+}
+
+/// Whether what was tried before may be tried again after this.
+fn is_between_tries(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Keep(Keeping::InHand)
+            | Verdict::Wait(
+                Waiting::Refused { .. }
+                    | Waiting::RuntimeRefuses(_)
+                    | Waiting::RuntimeSilent
+                    | Waiting::SourceSilent
+                    | Waiting::Again(_)
+            )
+    )
 }
 
 /// How loudly something is said; `None` for what another line says already.
@@ -112,12 +137,8 @@ impl Notices {
         before: &mut BTreeMap<String, Said>,
     ) -> Option<Level> {
         let last = before.remove(&key);
-        // What is refused is tried again and again: neither the tries nor the
-        // same answer are news.
-        let refused = last.as_ref().is_some_and(|said| said.refusal);
-        let level = level(verdict);
-        if level.is_none() || (refused && matches!(verdict, Verdict::Spawn(_))) {
-            self.said.extend(last.map(|said| (key, said)));
+        if matches!(verdict, Verdict::Wait(Waiting::HasRun)) {
+            // The next start is of another run, whatever its name.
             return None;
         }
         // Each start is another one.
@@ -130,9 +151,20 @@ impl Notices {
             | Verdict::Remove(_)
             | Verdict::Skip(_) => verdict.to_string(),
         };
-        let news = last.is_none_or(|said| said.words != words);
-        let refusal = matches!(verdict, Verdict::Wait(Waiting::Refused { .. }));
-        self.said.insert(key, Said { words, refusal });
+        let level = level(verdict);
+        let again = |said: &Said| said.tried.as_ref() == Some(&words);
+        if level.is_none() || (is_action(verdict) && last.as_ref().is_some_and(again)) {
+            self.said.extend(last.map(|said| (key, said)));
+            return None;
+        }
+        let news = last.as_ref().is_none_or(|said| said.words != words);
+        let tried = match is_action(verdict) {
+            true => Some(words.clone()),
+            false => last
+                .and_then(|said| said.tried)
+                .filter(|_| is_between_tries(verdict)),
+        };
+        self.said.insert(key, Said { words, tried });
         level.filter(|_| news)
     }
 }

@@ -69,7 +69,11 @@ fn a_job_that_cannot_be_created_counts_against_nobody() {
             .args(["--start-timeout=3s", "--max-attempts=1"])
             .start();
         kube.wait_for("it is told of", || !kube.outcomes().is_empty());
-        assert_eq!(started.terminate().code, Some(0));
+        let out = started.terminate();
+        assert_eq!(out.code, Some(0));
+        // That it is tried again is no news.
+        let said = out.stderr.matches("INFO  start ").count();
+        assert_eq!(said, 1, "{}", out.stderr);
         let outcome = kube.outcome("A-1");
         assert_eq!(
             (&outcome["outcome"], &outcome["attempts"]),
