@@ -48,6 +48,8 @@ const SAVING: Duration = Duration::from_secs(600);
 const SAVED: usize = 64 << 20;
 /// Lines of a log that are read for its last ones.
 const LINES: usize = 200;
+/// So many are asked for instead, one after the other, where they are too long.
+const FEWER_LINES: [usize; 4] = [50, 12, 3, 1];
 /// What of a tail fits beside why a run was stopped.
 const NOTE: usize = 8 * 1024;
 /// Its lines.
@@ -137,7 +139,11 @@ impl Kube {
     /// change of who leads; comes back when that is over.
     pub fn stand(&self, changed: impl Fn()) {
         if let Some(lease) = &self.lease {
-            lease.stand(changed);
+            lease.stand(|| {
+                // The other replica may have made runs that we never saw.
+                lock(&self.memory).knows_all = false;
+                changed();
+            });
         }
     }
 
@@ -273,7 +279,7 @@ impl Kube {
     /// The end of a log, without secrets, as far as an annotation takes it.
     fn last_words(&self, seen: Option<&Seen>) -> String {
         let log = seen.and_then(|seen| seen.pod.as_deref());
-        let log = log.map(|pod| self.log(pod, LINES, TAIL).unwrap_or_default());
+        let log = log.map(|pod| self.log(pod).unwrap_or_default());
         let text = String::from_utf8_lossy(log.as_deref().unwrap_or_default()).into_owned();
         let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
         let text = redactor.clean(&text);
@@ -282,24 +288,28 @@ impl Kube {
 
     /// The last lines of what an agent wrote. Whole lines only, so that no half
     /// secret stands at an edge.
-    fn log(&self, pod: &str, lines: usize, bytes: usize) -> Result<Vec<u8>, Error> {
+    fn log(&self, pod: &str) -> Result<Vec<u8>, Error> {
         // One byte less than what would look cut off.
-        let limit = bytes.saturating_sub(1);
-        let path = format!(
-            "{}?container={AGENT}&tailLines={lines}&limitBytes={limit}",
-            self.core(&format!("pods/{pod}/log"))
-        );
-        let call = Call {
-            accept: "*/*",
-            ..Call::get(&path)
+        let limit = TAIL - 1;
+        let path = self.core(&format!("pods/{pod}/log"));
+        let read = |lines: usize| {
+            let path = format!("{path}?container={AGENT}&tailLines={lines}&limitBytes={limit}");
+            let call = Call {
+                accept: "*/*",
+                ..Call::get(&path)
+            };
+            self.client.call(&call).map(|answer| answer.body)
         };
-        let mut text = self.client.call(&call)?.body;
+        let mut text = read(LINES)?;
+        for lines in FEWER_LINES {
+            if text.len() < limit {
+                return Ok(text);
+            }
+            // The limit took the last of them.
+            text = read(lines)?;
+        }
         if text.len() >= limit {
-            let end = text
-                .iter()
-                .rposition(|b| *b == b'\n')
-                .map_or(0, |at| at + 1);
-            text.truncate(end);
+            text.clear();
         }
         Ok(text)
     }
@@ -322,7 +332,7 @@ impl Kube {
         let Some(pod) = &seen.pod else {
             return Ok(vec![]);
         };
-        match self.log(pod, LINES, TAIL) {
+        match self.log(pod) {
             Ok(text) => Ok(text),
             // Not allowed, never started, gone.
             Err(Error::Said {

@@ -14,9 +14,9 @@ use super::{
     Kube,
     client::{Error, escaped},
     manifest,
-    objects::{Event, Job, Pod},
+    objects::{Event, Job, Meta, Pod},
     skew::Skew,
-    state::{Need, StopNote, is_vague},
+    state::{JOB_NAME, Need, StopNote, is_vague},
 };
 use crate::core::{Run, Stamp, State};
 
@@ -34,6 +34,8 @@ pub(super) struct Memory {
     pub(super) version: String,
     /// When that was.
     pub(super) looked: Stamp,
+    /// Whether no run can be under way without having been seen.
+    pub(super) knows_all: bool,
     pub(super) strangers: BTreeSet<claim::Stranger>,
     /// What we were not allowed to read.
     pub(super) denied: BTreeSet<&'static str>,
@@ -56,6 +58,8 @@ pub(super) struct Seen {
     pub(super) kept: Option<StopNote>,
     /// When a pod was last seen.
     pub(super) alive: Option<Stamp>,
+    /// Its Job was deleted, and its pod has still to end.
+    pub(super) orphan: bool,
 }
 
 impl Seen {
@@ -86,9 +90,9 @@ impl Kube {
         // All times of Jobs and pods are the server's.
         let skew = self.client.skew();
         let now = skew.theirs(now);
-        let (before, looked) = {
+        let (before, looked, knows_all) = {
             let memory = lock(&self.memory);
-            (memory.seen.clone(), memory.looked)
+            (memory.seen.clone(), memory.looked, memory.knows_all)
         };
         let alive = |uid: &str| before.get(uid).and_then(|last| last.alive(looked));
         let mut seen = BTreeMap::new();
@@ -116,10 +120,20 @@ impl Kube {
         let names: Vec<&str> = asked
             .chain(ghosts.iter().map(|g| g.run.name.as_str()))
             .collect();
-        let (pods, whole) = self.pods(&names)?;
+        let (pods, whole) = match (names.len(), knows_all) {
+            (0, true) => (BTreeMap::new(), true),
+            (1..=NAMED, true) => self.pods(&of_jobs(&names))?,
+            _ => self.pods(&self.ours())?,
+        };
         let none = Vec::new();
         let of = |uid: &str| pods.get(uid).unwrap_or(&none);
         ghosts.retain(|ghost| of(&ghost.run.uid).iter().any(|pod| !pod.is_over()));
+        let strays = pods
+            .iter()
+            .filter(|(uid, _)| !knows_all && !listed.contains(*uid) && !before.contains_key(*uid));
+        let strays: Vec<Seen> = strays
+            .filter_map(|(uid, pods)| self.stray(uid, pods))
+            .collect();
 
         let mut states: Vec<State> = open
             .iter()
@@ -144,8 +158,21 @@ impl Kube {
             new.alive = live.then_some(now).or_else(|| alive(uid));
             seen.insert(job.metadata.uid, Arc::new(new));
         }
-        for ghost in ghosts {
-            seen.insert(ghost.run.uid.clone(), Arc::clone(ghost));
+        for ghost in ghosts
+            .into_iter()
+            .map(|ghost| (**ghost).clone())
+            .chain(strays)
+        {
+            if !ghost.orphan {
+                log::warn!(ticket_id = ghost.run.item_id, job_name = ghost.run.name;
+                    "its Job was deleted, not by us; nothing is started for it before its pod \
+                     is gone");
+            }
+            let ghost = Seen {
+                orphan: true,
+                ..ghost
+            };
+            seen.insert(ghost.run.uid.clone(), Arc::new(ghost));
         }
         let runs = seen
             .values()
@@ -155,6 +182,7 @@ impl Kube {
         memory.seen = seen;
         memory.version = version;
         memory.looked = now;
+        memory.knows_all = true;
         drop(memory);
         self.listed.notify_all();
         Ok(runs)
@@ -163,7 +191,11 @@ impl Kube {
     /// The run of a Job that looks like ours; `None` if it is not.
     fn claimed(&self, job: &Job) -> Option<Run> {
         let meta = &job.metadata;
-        match claim::read(&self.owner, &meta.name, &meta.uid, |key| meta.mark(key)) {
+        self.claim(&meta.name, &meta.uid, meta)
+    }
+
+    fn claim(&self, name: &str, uid: &str, meta: &Meta) -> Option<Run> {
+        match claim::read(&self.owner, name, uid, |key| meta.mark(key)) {
             Ok(run) => Some(run),
             Err(stranger) => {
                 if lock(&self.memory).strangers.insert(stranger.clone()) {
@@ -173,6 +205,28 @@ impl Kube {
                 None
             }
         }
+    }
+
+    /// The run of pods whose Job nobody has seen, if one of them still has to
+    /// end.
+    fn stray(&self, uid: &str, pods: &[Pod]) -> Option<Seen> {
+        let live = pods.iter().filter(|pod| !pod.is_over());
+        let pod = live.max_by_key(|pod| pod.age())?;
+        let run = self.claim(pod.job_name()?, uid, &pod.metadata)?;
+        Some(Seen {
+            run: Run {
+                state: pod.alone(),
+                ..run
+            },
+            version: String::new(),
+            settled: false,
+            suspended: false,
+            pod: Some(pod.metadata.name.clone()),
+            message: None,
+            kept: None,
+            alive: None,
+            orphan: false,
+        })
     }
 
     /// What is kept in mind of a run, its backstop moved out if need be.
@@ -193,26 +247,16 @@ impl Kube {
             message: pod.and_then(|pod| pod.message().map(str::to_owned)),
             kept: job.stop_note(),
             alive: None,
+            orphan: false,
             run,
         }
     }
 
-    /// The pods of the Jobs of these names, by the uid of their Job, and
-    /// whether we may see them.
-    fn pods(&self, names: &[&str]) -> Result<(BTreeMap<String, Vec<Pod>>, bool), String> {
+    /// The pods that `query` asks for, by the uid of their Job, and whether we
+    /// may see them.
+    fn pods(&self, query: &str) -> Result<(BTreeMap<String, Vec<Pod>>, bool), String> {
         let mut of: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
-        if names.is_empty() {
-            return Ok((of, true));
-        }
-        let query = match names.len() {
-            0..=NAMED => {
-                let names = names.join(",");
-                let labels = format!("batch.kubernetes.io/job-name in ({names})");
-                format!("labelSelector={}", escaped(&labels))
-            }
-            _ => self.ours(),
-        };
-        let pods = match self.client.list::<Pod>(&self.core("pods"), &query) {
+        let pods = match self.client.list::<Pod>(&self.core("pods"), query) {
             Ok((pods, _)) => pods,
             Err(e) if e.is(403) => {
                 self.denied("pods", &e);
@@ -221,8 +265,7 @@ impl Kube {
             Err(e) => return Err(e.to_string()),
         };
         for pod in pods {
-            let owner = pod.metadata.owner_references.first();
-            if let Some(uid) = owner.map(|owner| owner.uid.clone()) {
+            if let Some(uid) = pod.job_uid().map(str::to_owned) {
                 of.entry(uid).or_default().push(pod);
             }
         }
@@ -291,6 +334,12 @@ impl Kube {
         }
         moved.is_ok()
     }
+}
+
+/// The part of a query that asks for the pods of the Jobs of these names.
+fn of_jobs(names: &[&str]) -> String {
+    let labels = format!("{JOB_NAME} in ({})", names.join(","));
+    format!("labelSelector={}", escaped(&labels))
 }
 
 /// The run as our clock has it. What a stop ended did not end before that was

@@ -55,6 +55,9 @@ pub struct Settings {
 #[must_use]
 pub fn job(settings: &Settings, spec: &Spec) -> Value {
     let (labels, annotations) = marks(spec);
+    // By these a pod is known whose Job was deleted.
+    let mut of_pod = annotations.clone();
+    of_pod.remove(agent::HISTORY);
     let job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -73,7 +76,7 @@ pub fn job(settings: &Settings, spec: &Spec) -> Value {
                 "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }],
             }]},
             "template": {
-                "metadata": { "labels": labels },
+                "metadata": { "labels": labels, "annotations": of_pod },
                 "spec": pod(settings, spec),
             },
         },
@@ -323,6 +326,9 @@ pub(super) mod tests {
                 "app.kubernetes.io/managed-by": "recac-orchestrator",
                 "recac.io/attempt": "2", "recac.io/owner": "default",
                 "recac.io/item-hash": id_hash("RD-42"),
+              }, "annotations": {
+                "recac.io/item-id": "RD-42", "recac.io/source-id": "10042",
+                "recac.io/fingerprint": "0123456789abcdef",
               } },
               "spec": {
                 "restartPolicy": "Never", "terminationGracePeriodSeconds": 10,

@@ -20,6 +20,25 @@ use crate::{
 const VAGUE: [&str; 3] = ["ContainerCreating", "PodInitializing", DELETED];
 const DELETED: &str = "somebody is deleting it";
 
+/// The label by which pods know the name of their Job
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+/// The label by which they know its uid, also after it was deleted and they
+/// were left behind.
+const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
+
+/// How much of a log the kubelet makes a termination message of: its last bytes.
+/// (`MaxContainerTerminationMessageLogLength` of
+/// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/container/runtime.go>;
+/// so are the next two.)
+const OF_LOG: usize = 2048;
+/// How long it lets a message be that the agent wrote itself.
+const MESSAGE: usize = 4096;
+/// What it leaves to all containers of a pod together.
+const MESSAGES: usize = 12 * 1024;
+/// By how much a cut may fall short, so as not to part a character.
+const CHARACTER: usize = 3;
+
 /// What [`STOP`] holds: why the run was stopped, and what goes with its pod.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct StopNote {
@@ -93,7 +112,7 @@ impl Job {
     /// Whether its source has heard of its end.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.metadata.annotations.contains_key(REPORTED)
+        self.metadata.annotations.contains_key(REPORTED) && self.has_ended()
     }
 
     /// The condition that ended it. Older servers set it while pods are still
@@ -277,6 +296,36 @@ fn struck(end: &Condition) -> bool {
 }
 
 impl Pod {
+    /// The name of its Job.
+    #[must_use]
+    pub fn job_name(&self) -> Option<&str> {
+        self.metadata.mark(JOB_NAME)
+    }
+
+    /// The uid of its Job.
+    #[must_use]
+    pub fn job_uid(&self) -> Option<&str> {
+        let owner = self.metadata.owner_references.first();
+        let owner = owner.map(|owner| owner.uid.as_str());
+        owner.or_else(|| self.metadata.mark(JOB_UID))
+    }
+
+    /// The state of its run where there is no Job that would say more.
+    #[must_use]
+    pub fn alone(&self) -> State {
+        match self.agent_started() {
+            Some(since) => State::Running {
+                since,
+                orphaned: false,
+            },
+            None => State::Pending {
+                since: self.metadata.created().unwrap_or_default(),
+                why: Some(DELETED.to_owned()),
+                suspended: false,
+            },
+        }
+    }
+
     /// Whether it is one of `job`.
     #[must_use]
     pub fn is_of(&self, job: &str) -> bool {
@@ -322,11 +371,22 @@ impl Pod {
         self.agent()?.state.terminated.as_ref()
     }
 
-    /// What its agent left as its last word.
+    /// What its agent left as its last word, in whole lines where the kubelet
+    /// may have cut it: half a secret is not found.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        let message = self.agent_terminated()?.message.as_deref();
-        message.filter(|text| !text.trim().is_empty())
+        let mut message = self.agent_terminated()?.message.as_deref()?;
+        let status = &self.status;
+        let containers = status.container_statuses.len() + status.init_container_statuses.len();
+        let most = MESSAGE.min(MESSAGES / containers.max(1));
+        let size = message.len() + CHARACTER;
+        if size >= most {
+            message = message.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        }
+        if size >= OF_LOG {
+            message = message.split_once('\n').map_or("", |(_, whole)| whole);
+        }
+        Some(message).filter(|text| !text.trim().is_empty())
     }
 
     /// When the last of its containers ended.

@@ -29,6 +29,9 @@ const ONE_OF: [&str; 2] = ["volumes", "env"];
 /// Says what is to be done with the map or list it stands in.
 const PATCH: &str = "$patch";
 
+/// What the names of our labels and annotations begin with.
+const OURS: &str = "recac.io/";
+
 /// What stands for everything that is ours in a Job that is only looked at.
 const MARK: &str = "set by the orchestrator";
 
@@ -75,9 +78,13 @@ impl Template {
             &["metadata", "labels"][..],
             &["metadata", "annotations"],
             &["spec", "template", "metadata", "labels"],
+            &["spec", "template", "metadata", "annotations"],
         ] {
-            let marks = at(&ours, path).and_then(Value::as_object);
-            for key in marks.into_iter().flat_map(Map::keys) {
+            let keys = |of| at(of, path).and_then(Value::as_object).into_iter();
+            let theirs = keys(&over).flat_map(Map::keys);
+            // Others of that kind are written later, and mean something.
+            let theirs = theirs.filter(|key| key.starts_with(OURS));
+            for key in keys(&ours).flat_map(Map::keys).chain(theirs) {
                 let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
                 kept(&ours, &over, &path)?;
             }
@@ -415,6 +422,14 @@ mod tests {
             (
                 json!({"spec": {"template": {"metadata": {"$patch": "delete"}}}}),
                 "spec.template.metadata.labels.",
+            ),
+            (
+                json!({"metadata": {"annotations": {"recac.io/reported": "x"}}}),
+                "metadata.annotations.recac.io/reported",
+            ),
+            (
+                json!({"spec": {"template": {"metadata": {"annotations": {"recac.io/x": "y"}}}}}),
+                "spec.template.metadata.annotations.recac.io/x",
             ),
             (
                 json!({"spec": {"ttlSecondsAfterFinished": 5}}),

@@ -41,14 +41,15 @@ struct Line<'a> {
 enum News {
     /// Nothing, but the watch goes on from here.
     Older(String),
-    /// A run has ended or was taken away; the watch goes on from here.
-    Ended(String),
+    /// A run has begun, has ended or was taken away; the watch goes on from
+    /// here.
+    Newer(String),
     /// The server has forgotten where we are.
     Lost,
 }
 
 impl Kube {
-    /// Calls `wake` when a run has ended, for as long as that says true.
+    /// Calls `wake` when a run has begun or ended, for as long as that says true.
     pub fn watch(&self, wake: impl Fn() -> bool) {
         let mut version = self.version();
         let mut told = BTreeSet::new();
@@ -114,7 +115,7 @@ impl Kube {
             let line = line.map_err(|e| e.to_string())?;
             match news(&line, told)? {
                 News::Older(at) => *version = at,
-                News::Ended(at) => {
+                News::Newer(at) => {
                     *version = at;
                     if !wake() {
                         return Ok(false);
@@ -130,7 +131,8 @@ impl Kube {
     }
 }
 
-/// Reads a line; `told` holds the uids of the runs whose end is no news.
+/// Reads a line; `told` holds the uids of the runs whose end is no news, and
+/// behind a `+` of those whose begin is none.
 fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
     let odd = |e: serde_json::Error| format!("cannot read what it says: {e}");
     let line: Line = serde_json::from_slice(line).map_err(odd)?;
@@ -143,20 +145,25 @@ fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
     let news = match line.kind {
         "DELETED" => {
             told.remove(&meta.uid);
+            told.remove(&format!("+{}", meta.uid));
             !meta.annotations.contains_key(REPORTED)
         }
         "ADDED" | "MODIFIED" => {
+            let ready = job.status.ready == Some(1);
             let ended = Job {
                 metadata: meta.clone(),
                 ..job
             }
             .has_ended();
-            ended && !meta.annotations.contains_key(REPORTED) && told.insert(meta.uid)
+            let told_of = meta.annotations.contains_key(REPORTED);
+            // From its begin on its time runs, and only a look says how long.
+            ended && !told_of && told.insert(meta.uid.clone())
+                || ready && told.insert(format!("+{}", meta.uid))
         }
         _ => false,
     };
     Ok(match news {
-        true => News::Ended(version),
+        true => News::Newer(version),
         false => News::Older(version),
     })
 }
@@ -179,16 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_run_is_news_once() {
+    fn begin_and_end_of_a_run_are_news_once() {
         let mut told = BTreeSet::new();
         let mut of = |kind: &str, status: Value, annotations: Value| {
             news(&line(kind, status, annotations), &mut told).unwrap()
         };
-        let live = json!({"active": 1});
+        let (live, ready) = (json!({"active": 1}), json!({"active": 1, "ready": 1}));
         let ended = json!({"conditions": [{"type": "Failed", "status": "True"}]});
-        let (older, new) = (News::Older("7".into()), News::Ended("7".into()));
+        let (older, new) = (News::Older("7".into()), News::Newer("7".into()));
         assert_eq!(of("ADDED", live.clone(), json!({})), older);
         assert_eq!(of("BOOKMARK", json!({}), json!({})), older);
+        assert_eq!(of("MODIFIED", ready.clone(), json!({})), new);
+        assert_eq!(of("MODIFIED", ready.clone(), json!({})), older);
         assert_eq!(of("MODIFIED", ended.clone(), json!({})), new);
         assert_eq!(of("MODIFIED", ended.clone(), json!({})), older);
         assert_eq!(of("MODIFIED", ended.clone(), json!({REPORTED: "x"})), older);

@@ -372,3 +372,52 @@ fn a_suspended_job_waits_for_its_queue_and_is_not_pending() {
     assert_eq!(kube.outcome("A-1")["attempts"], 1);
     assert_eq!(kube.outcome("A-2")["outcome"], "succeeded");
 }
+
+#[test]
+fn a_job_deleted_while_nobody_looked_counts_until_its_pod_is_gone() {
+    let Some(kube) = Kube::new("orphan") else {
+        return;
+    };
+    kube.items(&json!([{"id": "A-1"}]));
+    let line = kube
+        .orchestrator()
+        .agent(&format!("{AWAIT} await done"))
+        .arg("--interval=1s");
+    let first = line.clone().start();
+    let pod = kube.running("A-1");
+    first.terminate();
+    let job = name(&kube.jobs("A-1")[0]).to_owned();
+    kube.kubectl(&["delete", "job", &job, "--cascade=orphan"]);
+    let second = line.start();
+    second.wait_for_log("its Job was deleted, not by us");
+    let looks = || second.stderr().matches("items are wanted").count();
+    let before = looks();
+    kube.wait_for("there are a few more looks", || looks() > before + 2);
+    assert_eq!(kube.all("jobs").len(), 0);
+    // When it ends, the item is begun again.
+    kube.give(&pod, "done");
+    let next = kube.running("A-1");
+    assert_ne!(pod, next);
+    assert_eq!(kube.jobs("A-1").len(), 1);
+    kube.give(&next, "done");
+    kube.wait_for("it is told of", || !kube.outcomes().is_empty());
+    assert_eq!(second.stderr().matches("its Job was deleted").count(), 1);
+    second.terminate();
+}
+
+#[test]
+fn of_long_lines_the_last_ones_are_told() {
+    let Some(kube) = Kube::new("long_lines") else {
+        return;
+    };
+    kube.items(&json!([{"id": "A-1"}]));
+    // 100 lines of 8 KiB.
+    kube.orchestrator()
+        .agent(
+            "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); printf '%08000d\\n' $i; done; \
+             echo the end",
+        )
+        .finish(0);
+    let tail = kube.outcome("A-1")["tail"].as_str().unwrap().to_owned();
+    assert!(tail.ends_with("0100\nthe end"), "{tail}");
+}

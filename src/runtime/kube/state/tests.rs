@@ -499,3 +499,39 @@ fn nothing_a_server_says_can_break_it() {
     }
     assert!(read > 500, "{read}");
 }
+
+#[test]
+fn a_last_word_that_the_kubelet_has_cut_is_taken_in_whole_lines() {
+    let said = |text: &str, containers: usize| {
+        let mut pod = terminated(1, "Error", Some(text));
+        let others = vec![json!({"name": "other", "state": {}}); containers - 1];
+        let all = pod["status"]["containerStatuses"].as_array_mut().unwrap();
+        all.extend(others);
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        pod.message().map(str::to_owned)
+    };
+    let whole = |text: String| Some(text);
+    assert_eq!(said("a\nb", 1), whole("a\nb".into()));
+    // Of a log it is the end, and of what the agent wrote itself the begin.
+    let line = "x".repeat(2000);
+    assert_eq!(said(&format!("{line}\nb"), 1), whole(format!("{line}\nb")));
+    let log = format!("{}\nb\nc", "x".repeat(2044));
+    assert_eq!(said(&log, 1), whole("b\nc".into()));
+    let message = format!("a\nb\n{}", "x".repeat(4092));
+    assert_eq!(said(&message, 1), whole("b".into()));
+    // Ten containers have less to say each.
+    let message = format!("a\nb\n{}", "x".repeat(1224));
+    assert_eq!(said(&message, 10), whole("a\nb".into()));
+    assert_eq!(said(&message, 9), whole(message.clone()));
+    assert_eq!(said(&"x".repeat(2048), 1), None);
+}
+
+#[test]
+fn only_a_job_that_has_ended_can_be_one_whose_source_knows() {
+    let told = |mut job: Value| {
+        job["metadata"]["annotations"] = json!({"recac.io/reported": "x"});
+        read(&job).is_told()
+    };
+    assert!(told(complete()));
+    assert!(!told(active()));
+}
