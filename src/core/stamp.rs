@@ -26,9 +26,18 @@ impl Stamp {
     pub fn since(self, earlier: Stamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
-}
 
-impl Stamp {
+    /// How long from now a `Retry-After` asks to wait: seconds, of which more
+    /// than a century are none, or a date
+    /// (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
+    #[must_use]
+    pub fn retry_after(self, text: &str) -> Option<Duration> {
+        if let Ok(seconds) = text.trim().parse::<u32>() {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        Some(Stamp::from_http(text)?.since(self))
+    }
+
     /// A date as HTTP writes it (RFC 9110, section 5.6.7), such as
     /// `Sun, 06 Nov 1994 08:49:37 GMT`.
     #[must_use]

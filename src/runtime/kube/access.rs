@@ -47,6 +47,8 @@ pub enum Origin {
         files: Option<OsString>,
         /// `--kube-context`
         context: Option<String>,
+        /// Where those files are, whose paths may begin there.
+        dirs: Vec<PathBuf>,
     },
 }
 
@@ -74,6 +76,31 @@ pub enum User {
     TokenFile(PathBuf),
     /// What this plugin says.
     Exec(Box<Exec>),
+}
+
+impl User {
+    /// Paths of a kubeconfig begin where it is. kubectl does not say in which
+    /// of several a user stands, so it is the first beside which the path leads
+    /// somewhere.
+    fn resolve(&mut self, dirs: &[PathBuf]) {
+        let resolved = |path: &Path| {
+            let mut paths = dirs.iter().map(|dir| dir.join(path));
+            paths.find(|path| path.exists())
+        };
+        match self {
+            User::TokenFile(path) => {
+                if let Some(found) = resolved(path) {
+                    *path = found;
+                }
+            }
+            User::Exec(exec) if exec.command.contains('/') => {
+                if let Some(found) = resolved(Path::new(&exec.command)) {
+                    exec.command = found.to_string_lossy().into_owned();
+                }
+            }
+            User::Exec(_) | User::Token(_) | User::Nobody => {}
+        }
+    }
 }
 
 impl std::fmt::Debug for User {
@@ -147,6 +174,17 @@ impl Origin {
             _ => Origin::Kubeconfig {
                 files: files.map(|path| path.as_os_str().to_owned()),
                 context: context.map(str::to_owned),
+                dirs: match files {
+                    Some(files) => files
+                        .to_string_lossy()
+                        .split(':')
+                        .filter_map(|file| Path::new(file).parent().map(Path::to_owned))
+                        .collect(),
+                    None => {
+                        let home = set("HOME").map(|home| Path::new(&home).join(".kube"));
+                        home.into_iter().collect()
+                    }
+                },
             },
         }
     }
@@ -158,7 +196,11 @@ impl Origin {
     pub fn access(&self) -> Result<Access, String> {
         match self {
             Origin::Pod { host, port } => pod(host, port, Path::new(POD)),
-            Origin::Kubeconfig { files, context } => {
+            Origin::Kubeconfig {
+                files,
+                context,
+                dirs,
+            } => {
                 let mut call = Call::new("kubectl").args(["config", "view", "--raw", "--minify"]);
                 call = call.args(["--flatten", "-o", "json"]);
                 if let Some(context) = context {
@@ -176,7 +218,9 @@ impl Origin {
                         format!("no cluster to go to: {failed}; see --kubeconfig, --kube-context")
                     }
                 })?;
-                of_kubeconfig(&text)
+                let mut access = of_kubeconfig(&text)?;
+                access.user.resolve(dirs);
+                Ok(access)
             }
         }
     }
@@ -264,6 +308,8 @@ struct UserInfo {
     exec: Option<Exec>,
     auth_provider: Option<serde_json::Value>,
     username: Option<String>,
+    #[serde(rename = "as")]
+    impersonate: Option<String>,
 }
 
 /// What `kubectl config view --raw --minify --flatten -o json` prints.
@@ -277,6 +323,24 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
     let context = config.contexts.into_iter().flatten().next();
     let namespace = context.and_then(|c| c.context.namespace);
 
+    let authority = cluster
+        .server
+        .split_once("://")
+        .map_or("", |(_, rest)| rest);
+    if authority
+        .split('/')
+        .next()
+        .is_some_and(|place| place.contains('@'))
+    {
+        return Err("its server holds a name or a password, which belong to its user".to_owned());
+    }
+    if user.impersonate.is_some_and(|who| !who.is_empty()) {
+        return Err(
+            "its user is to act as another one (as), which is not done here; name a user who \
+             may do it"
+                .to_owned(),
+        );
+    }
     let decoded = |what: &str, text: &Option<String>| {
         let text = text.as_deref().filter(|text| !text.is_empty());
         let decode = |text| base64(text).ok_or_else(|| format!("its {what} is no base64"));
@@ -284,6 +348,9 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
     };
     let certificates = decoded("client-certificate-data", &user.client_certificate_data)?;
     let key = decoded("client-key-data", &user.client_key_data)?;
+    if certificates.is_some() != key.is_some() {
+        return Err("its user has one of client certificate and key, and needs both".to_owned());
+    }
     let (server, connect_to) = match &cluster.tls_server_name {
         None => (cluster.server.clone(), None),
         Some(name) => named(&cluster.server, name)?,

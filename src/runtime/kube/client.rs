@@ -338,9 +338,12 @@ impl Client {
             let page = format!("{path}?{query}{and}limit={PAGE}{more}");
             match self.object::<List<T>>(&page) {
                 Ok(mut list) => {
-                    all.append(&mut list.items);
+                    all.extend(list.items.take().into_iter().flatten());
                     if list.metadata.next.is_empty() {
                         return Ok((all, list.metadata.resource_version));
+                    }
+                    if list.metadata.next == next {
+                        return Err(Error::Silent(format!("the list {path} leads in circles")));
                     }
                     next = list.metadata.next;
                 }
@@ -406,25 +409,26 @@ impl Client {
     /// Takes in what it warns of, and that it asks for a pause.
     fn heed(&self, status: u16, headers: &HeaderMap) {
         for warning in headers.get_all("warning") {
-            self.warn(&String::from_utf8_lossy(warning.as_bytes()));
+            let warning = String::from_utf8_lossy(warning.as_bytes());
+            for text in warnings(&warning) {
+                self.warn(text);
+            }
         }
         if !(status == 429 || status >= 500) {
             return;
         }
-        let seconds = headers
+        let header = headers
             .get("retry-after")
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let Some(seconds) = seconds else { return };
-        let until = Instant::now().checked_add(Duration::from_secs(seconds));
+            .and_then(|value| value.to_str().ok());
+        let Some(wait) = header.and_then(|text| clock::now().retry_after(text)) else {
+            return;
+        };
+        let until = Instant::now().checked_add(wait);
         let mut pause = lock(&self.pause);
         *pause = until.max(*pause);
     }
 
-    fn warn(&self, header: &str) {
-        // `299 - "text"`, quotes within it escaped (RFC 7234, 5.5).
-        let text = header.split_once('"').map_or(header, |(_, text)| text);
-        let text = text.trim_end();
-        let text = text.strip_suffix('"').unwrap_or(text).replace("\\\"", "\"");
+    fn warn(&self, text: String) {
         let mut warned = lock(&self.warned);
         if warned.len() < 1000 && warned.insert(text.clone()) {
             log::warn!("the API server warns: {text}");
@@ -432,10 +436,38 @@ impl Client {
     }
 }
 
+/// The texts of a `Warning` header: of `299 - "text"`, which a date in quotes
+/// may follow and, after a comma, another one; within quotes `\` stands before
+/// what means itself (RFC 7234, 5.5).
+fn warnings(header: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let (mut quoted, mut first) = (None::<String>, true);
+    let mut chars = header.chars();
+    while let Some(c) = chars.next() {
+        match (&mut quoted, c) {
+            (Some(text), '\\') => text.extend(chars.next()),
+            (Some(_), '"') => {
+                let text = quoted.take();
+                texts.extend(text.filter(|_| first));
+                first = false;
+            }
+            (Some(text), c) => text.push(c),
+            (None, '"') => quoted = Some(String::new()),
+            (None, ',') => first = true,
+            (None, _) => {}
+        }
+    }
+    if texts.is_empty() {
+        texts.push(header.to_owned());
+    }
+    texts
+}
+
 impl Now {
     fn of(access: Access) -> Result<Now, String> {
         Ok(Now {
-            http: http::Client::new(&access.settings)?,
+            http: http::Client::new(&access.settings)
+                .map_err(|why| format!("the API server {}: {why}", access.server))?,
             access,
             held: None,
         })
@@ -456,6 +488,9 @@ impl Now {
                 }
                 let text = std::fs::read_to_string(path).map_err(failed)?;
                 let token = text.trim().to_owned();
+                if token.is_empty() {
+                    return Err(format!("{}: there is no token in it", path.display()));
+                }
                 self.held = Some(Held::File(print, token.clone()));
                 Ok(Some(token))
             }

@@ -13,8 +13,8 @@ pub struct List<T> {
     /// Of the list.
     #[serde(default)]
     pub metadata: ListMeta,
-    /// Its part on this page.
-    pub items: Vec<T>,
+    /// Its part on this page. Some servers say of none that they are null.
+    pub items: Option<Vec<T>>,
 }
 
 /// What is said of a list as a whole.

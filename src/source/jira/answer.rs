@@ -94,7 +94,7 @@ pub fn pause(answer: &Answer, now: Stamp) -> Option<Duration> {
     let header = answer.header("retry-after").map(str::trim);
     match (answer.status, header) {
         (429, None) => Some(PAUSE),
-        (429 | 503, Some(text)) => Some(retry_after(text, now).unwrap_or(PAUSE)),
+        (429 | 503, Some(text)) => Some(now.retry_after(text).unwrap_or(PAUSE)),
         _ => None,
     }
 }
@@ -104,15 +104,6 @@ pub fn pause(answer: &Answer, now: Stamp) -> Option<Duration> {
 pub fn is_per_issue(answer: &Answer) -> bool {
     let reason = answer.header("ratelimit-reason").unwrap_or("");
     reason.contains("per-issue")
-}
-
-/// Seconds, of which more than a century are none, or a date.
-fn retry_after(text: &str, now: Stamp) -> Option<Duration> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let until = Stamp::from_http(text)?;
-    Some(until.since(now))
 }
 
 /// An answer for a test.

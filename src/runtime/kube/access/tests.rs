@@ -170,3 +170,46 @@ fn a_pod_has_its_credentials_in_files() {
     assert_eq!(access.server, "https://[fd00::1]:443");
     assert_eq!(access.namespace.as_deref(), Some("team"));
 }
+
+#[test]
+fn what_would_be_left_out_in_silence_is_refused() {
+    let refused = |cluster: &str, user: &str| view(cluster, user).unwrap_err();
+    let login = r#"{"server":"https://me:hidden@h"}"#;
+    let why = refused(login, "{}");
+    assert!(why.contains("server") && !why.contains("hidden"), "{why}");
+    let why = refused(CLUSTER, r#"{"token":"t","as":"somebody"}"#);
+    assert!(why.contains("(as)"), "{why}");
+    let why = refused(CLUSTER, r#"{"client-certificate-data":"QUI="}"#);
+    assert!(why.contains("needs both"), "{why}");
+}
+
+#[test]
+fn paths_begin_where_the_kubeconfig_is() {
+    let dir = std::env::temp_dir().join(format!("recac-near-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("token"), "t").unwrap();
+    let dirs = ["/nonexistent".into(), dir.clone()];
+    let mut user = User::TokenFile("token".into());
+    user.resolve(&dirs);
+    assert!(matches!(&user, User::TokenFile(path) if *path == dir.join("token")));
+    for (command, becomes) in [
+        ("./token", dir.join("./token").display().to_string()),
+        // That is looked for in PATH.
+        ("token", "token".to_owned()),
+        ("./other", "./other".to_owned()),
+    ] {
+        let mut user = User::Exec(Box::new(Exec {
+            command: command.to_owned(),
+            ..plugin("")
+        }));
+        user.resolve(&dirs);
+        assert!(matches!(&user, User::Exec(exec) if exec.command == becomes));
+    }
+    let files = Path::new("/a/config:/b/config");
+    let origin = Origin::choose(Some(files), None, |_| None);
+    let Origin::Kubeconfig { dirs, .. } = origin else {
+        panic!("{origin:?}")
+    };
+    assert_eq!(dirs, [Path::new("/a"), Path::new("/b")]);
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -75,6 +75,7 @@ fn client(server: &str, user: User) -> Client {
     let origin = Origin::Kubeconfig {
         files: Some("/nonexistent".into()),
         context: None,
+        dirs: vec![],
     };
     Client::with(origin, access).unwrap()
 }
@@ -263,4 +264,46 @@ fn queries_are_escaped() {
         escaped("a=b,c in (d)/é"),
         "a%3Db%2Cc%20in%20%28d%29%2F%C3%A9"
     );
+}
+
+#[test]
+fn every_warning_of_a_header_is_read_and_no_date() {
+    for (header, texts) in [
+        (r#"299 - "one""#, &["one"][..]),
+        (r#"299 - "a \"b\" \\ c""#, &[r#"a "b" \ c"#]),
+        (
+            r#"299 - "one, two" "Sun, 06 Nov 1994 08:49:37 GMT", 299 h "three""#,
+            &["one, two", "three"],
+        ),
+        ("odd", &["odd"]),
+        (r#"299 - "open"#, &[r#"299 - "open"#]),
+    ] {
+        assert_eq!(warnings(header), texts, "{header}");
+    }
+}
+
+#[test]
+fn a_pause_may_be_a_date() {
+    let head = "429 X\r\nRetry-After: Wed, 01 Jan 2200 00:00:00 GMT";
+    let (server, _) = server(move |_, _| (head.to_owned(), String::new()));
+    let client = client(&server, User::Nobody);
+    let call = || client.call(&Call::get("/x"));
+    assert!(call().is_err());
+    // Too long to be waited for.
+    let Err(Error::Silent(why)) = call() else {
+        panic!("it was asked")
+    };
+    assert!(why.contains("has asked for a pause"), "{why}");
+}
+
+#[test]
+fn a_list_without_items_is_empty_and_one_in_circles_none() {
+    let (empty, _) = server(|_, _| ok(r#"{"items": null, "metadata": {"resourceVersion": "7"}}"#));
+    let (items, version) = client(&empty, User::Nobody).list::<Item>("/x", "").unwrap();
+    assert_eq!((items.len(), version.as_str()), (0, "7"));
+    let (circle, _) = server(|_, _| ok(r#"{"items": [{"n": 1}], "metadata": {"continue": "a"}}"#));
+    let Err(Error::Silent(why)) = client(&circle, User::Nobody).list::<Item>("/x", "") else {
+        panic!("it ended")
+    };
+    assert!(why.contains("in circles"), "{why}");
 }
