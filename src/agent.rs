@@ -140,6 +140,22 @@ impl Spec {
             Value::Plain(_) | Value::Key(_) => None,
         })
     }
+
+    /// The same, every text that an item is in gone through `clean`.
+    #[must_use]
+    pub fn cleaned(&self, clean: &dyn Fn(&str) -> String) -> Spec {
+        let mut spec = self.clone();
+        for var in &mut spec.env {
+            if let Value::Plain(text) = &mut var.value {
+                *text = clean(text);
+            }
+        }
+        let labels = spec.labels.iter_mut().map(|(_, text)| text);
+        for text in spec.command.iter_mut().flatten().chain(labels) {
+            *text = clean(text);
+        }
+        spec
+    }
 }
 
 /// Providers and the variable that holds the key of each.

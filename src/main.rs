@@ -63,13 +63,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Asked::Run(config)) => {
-            // What is no text can be no agent's either.
-            let texts = std::env::vars_os()
-                .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-            orchestrate(*config, texts.collect()).unwrap_or_else(|why| wrong(&why))
+            orchestrate(*config, environment()).unwrap_or_else(|why| wrong(&why))
         }
-        Ok(Asked::Manifest(asked)) => match parts::manifest(&asked) {
-            Ok(text) => {
+        Ok(Asked::Manifest(asked)) => match parts::manifest(&asked, environment()) {
+            Ok((text, lost)) => {
+                lost.iter()
+                    .for_each(|what| logs::say(&format!("not taken along: {what}")));
                 let _ = std::io::stdout().write_all(text.as_bytes());
                 ExitCode::SUCCESS
             }
@@ -81,6 +80,14 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG)
         }
     }
+}
+
+/// What is no text can be no agent's either.
+#[expect(clippy::disallowed_methods, reason = "main hands the environment in")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
+        .collect()
 }
 
 fn wrong(why: &str) -> ExitCode {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    agent::{Agent, Place},
+    agent::{Agent, Place, is_secret},
     core::Limits,
     flags::{self, Config, Mode, Outcomes, Poller},
     http,
@@ -275,19 +275,72 @@ fn job_settings(config: &Config, context: Option<String>) -> Result<job::Setting
     Ok(settings)
 }
 
-/// What runs this configuration in a cluster, as JSON for `kubectl apply`.
+/// Bytes that a file may have that is given along: an object that is applied is
+/// kept a second time, in an annotation of at most 256 KiB.
+const LARGEST_FILE: usize = 128 << 10;
+
+/// What runs this configuration in a cluster, as JSON for `kubectl apply`, and
+/// what of it could not be taken along. `environment` is ours.
 ///
 /// # Errors
 /// What would be refused there.
-pub fn manifest(asked: &flags::Manifest) -> Result<String, String> {
+pub fn manifest(
+    asked: &flags::Manifest,
+    environment: BTreeMap<String, String>,
+) -> Result<(String, Vec<String>), String> {
     let config = &asked.config;
     // What would be refused there is refused here.
-    agent(config, BTreeMap::new()).check()?;
+    let agent = agent(config, environment);
+    agent.check()?;
+    repos(config, &agent)?;
     job_settings(config, None)?;
-    let template = config.job_template.as_ref().map(std::fs::read_to_string);
-    let template = template
-        .transpose()
-        .map_err(|e| format!("--job-template: {e}"))?;
+    if let Some(why) = deploy::is_taken(&config.owner) {
+        return Err(why);
+    }
+    let mut lost = Vec::new();
+    let mut files = Vec::new();
+    let mut take = |option: &str, path: &Path, variable, name| {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|e| format!("{option}: {}: {e}", path.display()))?;
+        match text.len() <= LARGEST_FILE {
+            true => files.push(deploy::File {
+                variable,
+                name,
+                text,
+            }),
+            false => lost.push(format!("{option}: it is too large for a ConfigMap")),
+        }
+        Ok::<(), String>(())
+    };
+    if let Some(path) = &config.job_template {
+        let name = "job-template.json";
+        take("--job-template", path, "RECAC_JOB_TEMPLATE", name)?;
+    }
+    if let (Poller::Jira, Some(path)) = (config.poller, &config.jira.ca_file) {
+        take("--jira-ca-file", path, "RECAC_JIRA_CA_FILE", "jira-ca.pem")?;
+    }
+    let mut forwarded = Vec::new();
+    for rule in &config.agent_env {
+        if rule.value.is_some() || is_secret(&rule.name) {
+            continue;
+        }
+        match agent.environment.get(&rule.name) {
+            Some(value) => forwarded.push((rule.name.clone(), value.clone())),
+            None => lost.push(format!("--agent-env {}: it is not set here", rule.name)),
+        }
+    }
+    if config.jira.token_file.is_some() {
+        lost.push("--jira-token-file: JIRA_API_TOKEN of the Secret is the token there".to_owned());
+    }
+    if config.once {
+        lost.push("--once: a Deployment goes on for ever".to_owned());
+    }
+    if let (Poller::File, Outcomes::File(path)) = (config.poller, &config.outcomes) {
+        lost.push(format!(
+            "--outcomes: {} has to be on a volume, which is for you to add",
+            path.display()
+        ));
+    }
     let list = deploy::deploy(&deploy::Deploy {
         owner: &config.owner,
         namespace: config.namespace.as_deref(),
@@ -299,9 +352,10 @@ pub fn manifest(asked: &flags::Manifest) -> Result<String, String> {
             Outcomes::ConfigMap(name) => Some(name),
             Outcomes::File(_) => None,
         },
-        template: template.as_deref(),
+        forwarded: &forwarded,
+        files: &files,
     });
-    Ok(format!("{list:#}\n"))
+    Ok((format!("{list:#}\n"), lost))
 }
 
 /// Outcomes in a cluster.

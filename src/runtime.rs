@@ -183,7 +183,10 @@ impl Runtime {
                 .iter()
                 .map(|word| quoted(word))
                 .collect(),
-            Runtime::Kube(kube) => vec![cleaned(kube.job(spec), clean).to_string()],
+            // Before what a Job writes otherwise than we do; and its template.
+            Runtime::Kube(kube) => {
+                vec![cleaned(kube.job(&spec.cleaned(clean)), clean).to_string()]
+            }
             Runtime::Process(_) => {
                 let set = spec.env.iter().map(|var| match &var.value {
                     Value::Plain(value) => quoted(&format!("{}={value}", var.name)),

@@ -3,6 +3,7 @@
 
 mod docker;
 mod dry;
+mod manifest;
 mod values;
 
 use std::{

@@ -368,7 +368,8 @@ fn the_table_of_permissions_is_the_role() {
         leader_elect: true,
         work_file: true,
         outcomes: Some("recac-orchestrator-outcomes"),
-        template: None,
+        forwarded: &[],
+        files: &[],
     });
     let items = list["items"].as_array().unwrap();
     let role = items.iter().find(|item| item["kind"] == "Role").unwrap();

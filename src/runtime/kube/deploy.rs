@@ -24,8 +24,20 @@ pub struct Deploy<'a> {
     pub work_file: bool,
     /// The ConfigMap of the outcomes, if that is where they are kept.
     pub outcomes: Option<&'a str>,
-    /// The text of `--job-template`.
-    pub template: Option<&'a str>,
+    /// What `--agent-env` forwards: names and values.
+    pub forwarded: &'a [(String, String)],
+    /// What is given along in files.
+    pub files: &'a [File],
+}
+
+/// A file that an option names.
+pub struct File {
+    /// What the option is called in the environment.
+    pub variable: &'static str,
+    /// Its own name there.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: String,
 }
 
 /// Options that mean nothing there, or something else.
@@ -53,10 +65,9 @@ const BINARY: &str = "/orchestrator";
 /// Where things are in the container.
 const ITEMS: &str = "/items";
 const STATE: &str = "/state";
-const TEMPLATE: &str = "/template";
-/// The key of the work file and that of the template.
+const FILES: &str = "/files";
+/// The key of the work file.
 const WORK_KEY: &str = "work_items.json";
-const TEMPLATE_KEY: &str = "job-template.json";
 /// Somebody who owns nothing.
 const NOBODY: u32 = 65532;
 
@@ -91,13 +102,23 @@ pub fn deploy(deploy: &Deploy<'_>) -> Value {
             json!({ "data": deploy.options() }),
         ),
     ];
-    if let Some(text) = deploy.template {
-        let data = json!({ "data": { TEMPLATE_KEY: text } });
-        items.push(deploy.object("v1", "ConfigMap", &deploy.named("-template"), data));
+    if !deploy.files.is_empty() {
+        let data = json!({ "data": deploy.texts() });
+        items.push(deploy.object("v1", "ConfigMap", &deploy.named("-files"), data));
     }
     let spec = json!({ "spec": deploy.deployment() });
     items.push(deploy.object("apps/v1", "Deployment", &deploy.name(), spec));
     json!({ "apiVersion": "v1", "kind": "List", "items": items })
+}
+
+/// Why this owner cannot have names of its own beside those of others, if so.
+#[must_use]
+pub fn is_taken(owner: &str) -> Option<String> {
+    let first = owner.split('-').next()?;
+    let taken = ["files", "outcomes", "work"].contains(&first);
+    taken.then(|| {
+        format!("--owner {owner}: recac-orchestrator-{owner} may be a name of another owner's")
+    })
 }
 
 /// The Lease of an owner's replicas.
@@ -173,6 +194,13 @@ impl Deploy<'_> {
         rules
     }
 
+    fn texts(&self) -> Map<String, Value> {
+        let texts = self.files.iter();
+        texts
+            .map(|file| (file.name.to_owned(), json!(file.text)))
+            .collect()
+    }
+
     /// The options as variables.
     fn options(&self) -> Map<String, Value> {
         let given = self.given.iter();
@@ -180,14 +208,17 @@ impl Deploy<'_> {
         let mut options: Map<String, Value> = kept
             .map(|(_, name, value)| ((*name).to_owned(), json!(value)))
             .collect();
+        for (name, value) in self.forwarded {
+            options.entry(name.clone()).or_insert(json!(value));
+        }
         let mut set = |name: &str, value: &str| options.insert(name.to_owned(), json!(value));
         set("RECAC_ORCHESTRATOR_MODE", "k8s");
         set("RECAC_STATE_DIR", STATE);
         if self.work_file {
             set("RECAC_WORK_FILE", &format!("{ITEMS}/{WORK_KEY}"));
         }
-        if self.template.is_some() {
-            set("RECAC_JOB_TEMPLATE", &format!("{TEMPLATE}/{TEMPLATE_KEY}"));
+        for file in self.files {
+            set(file.variable, &format!("{FILES}/{}", file.name));
         }
         options
     }
@@ -199,7 +230,7 @@ impl Deploy<'_> {
             false => (1, "Recreate"),
         };
         // A change of the options starts it anew.
-        let config = json!([self.options(), self.template]).to_string();
+        let config = json!([self.options(), self.texts()]).to_string();
         json!({
             "replicas": replicas,
             "strategy": { "type": strategy },
@@ -231,10 +262,10 @@ impl Deploy<'_> {
                 json!({ "name": key, "valueFrom": { "secretKeyRef": from } })
             }));
         }
-        if self.template.is_some() {
-            let map = json!({ "name": self.named("-template") });
-            volumes.push(json!({ "name": "template", "configMap": map }));
-            mounts.push(json!({ "name": "template", "mountPath": TEMPLATE, "readOnly": true }));
+        if !self.files.is_empty() {
+            let map = json!({ "name": self.named("-files") });
+            volumes.push(json!({ "name": "files", "configMap": map }));
+            mounts.push(json!({ "name": "files", "mountPath": FILES, "readOnly": true }));
         }
         json!({
             "serviceAccountName": self.name(),
@@ -289,7 +320,8 @@ mod tests {
             leader_elect: false,
             work_file: true,
             outcomes: Some("recac-orchestrator-outcomes"),
-            template: None,
+            forwarded: &[],
+            files: &[],
         }
     }
 
@@ -370,7 +402,12 @@ mod tests {
         let mut other = of(&[]);
         other.owner = "b";
         other.namespace = Some("agents");
-        other.template = Some("{}");
+        let files = [File {
+            variable: "RECAC_JOB_TEMPLATE",
+            name: "job-template.json",
+            text: "{}".into(),
+        }];
+        other.files = &files;
         other.leader_elect = true;
         let list = deploy(&other);
         for item in list["items"].as_array().unwrap() {
@@ -379,12 +416,38 @@ mod tests {
             assert_eq!(item["metadata"]["namespace"], "agents");
         }
         let text = list.to_string();
-        for name in ["recac-orchestrator-work-b", "recac-orchestrator-template-b"] {
+        for name in ["recac-orchestrator-work-b", "recac-orchestrator-files-b"] {
             assert!(text.contains(name), "{name}");
         }
         let spec = &object(&list, "Deployment")[0]["spec"];
         assert_eq!(spec["replicas"], 2);
         assert_eq!(object(&list, "ConfigMap").len(), 2);
+        assert_eq!(
+            object(&list, "ConfigMap")[0]["data"]["RECAC_JOB_TEMPLATE"],
+            "/files/job-template.json"
+        );
+        for (owner, taken) in [
+            ("work", true),
+            ("files-b", true),
+            ("works", false),
+            ("b", false),
+        ] {
+            assert_eq!(is_taken(owner).is_some(), taken, "{owner}");
+        }
+    }
+
+    #[test]
+    fn what_agents_are_forwarded_is_there_unless_an_option_says_otherwise() {
+        let given = [("model", "RECAC_MODEL", "m".to_owned())];
+        let forwarded = [("A".into(), "1".into()), ("RECAC_MODEL".into(), "n".into())];
+        let mut both = of(&given);
+        both.forwarded = &forwarded;
+        let list = deploy(&both);
+        let data = &object(&list, "ConfigMap")[0]["data"];
+        assert_eq!(
+            (&data["A"], &data["RECAC_MODEL"]),
+            (&json!("1"), &json!("m"))
+        );
     }
 
     #[test]

@@ -209,3 +209,18 @@ fn a_secret_in_the_last_words_is_nowhere_in_the_cluster() {
         "the key is [OPENROUTER_API_KEY]"
     );
 }
+
+#[test]
+fn a_secret_that_a_job_would_write_otherwise_is_not_printed_by_a_dry_run() {
+    let kube = Faked::new("dry_secret");
+    kube.items(&json!([{"id": "A-1", "summary": "use se$cret-of-the-test"}]));
+    let out = kube
+        .orchestrator()
+        .args(["--dry-run", "--agent-command=agent {summary}"])
+        .env("OPENROUTER_API_KEY", "se$cret-of-the-test")
+        .run();
+    assert_eq!(out.code, Some(0), "{}", out.stderr);
+    assert!(!out.stdout.contains("cret-of-the-test"), "{}", out.stdout);
+    let words = "use [OPENROUTER_API_KEY]";
+    assert_eq!(out.stdout.matches(words).count(), 2, "{}", out.stdout);
+}
