@@ -173,7 +173,9 @@ fn a_command_that_is_not_in_the_image_is_named() {
     let Some(kube) = Kube::new("no_command") else {
         return;
     };
-    let (outcome, reason) = ends_badly(&kube, "/no/such/program", &[]);
+    // It ends by itself, however slow the node is.
+    let patient = ["--start-timeout=60s".to_owned()];
+    let (outcome, reason) = ends_badly(&kube, "/no/such/program", &patient);
     assert_says(&reason, &["/no/such/program"]);
     assert_eq!(outcome["exit_code"], 127, "{outcome}");
 }
@@ -184,7 +186,8 @@ fn an_agent_that_takes_too_much_memory_is_told_of_as_such() {
         return;
     };
     let agent = "sh -c 'x=0123456789; while :; do x=$x$x; done'";
-    let (outcome, reason) = ends_badly(&kube, agent, &["--agent-memory=20Mi".to_owned()]);
+    let given = ["--start-timeout=60s", "--agent-memory=20Mi"].map(str::to_owned);
+    let (outcome, reason) = ends_badly(&kube, agent, &given);
     assert_eq!(outcome["exit_code"], 137, "{outcome}");
     assert_says(&reason, &["out of memory"]);
 }
