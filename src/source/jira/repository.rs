@@ -51,65 +51,103 @@ fn line(text: &str) -> Option<String> {
     // Not `-`: an address that begins with it is refused and not mended.
     let around = |c: char| c.is_whitespace() || matches!(c, '*' | '_' | '`' | '|' | '~');
     let rest = rest.trim_start_matches(around);
-    let url = first_address(rest);
+    let (url, more) = first_address(rest);
+    // Words are none, but what was meant to be one is refused by its name.
+    let alone = more.trim_matches(|c: char| !c.is_alphanumeric()).is_empty();
+    let is_meant = alone && url.len() > 3 && url.contains(['/', ':']);
     let is_one = url.contains("://") || url.starts_with('-') || is_scp(&url);
-    is_one.then_some(url)
+    (is_one || is_meant).then_some(url)
 }
 
-/// The address at the beginning of `text`: bare, in `<>`, or of a link.
-fn first_address(text: &str) -> String {
-    if let Some(link) = link(text) {
-        return tidy(link);
+/// The address at the beginning of `text`, bare, in `<>`, or of a link, and
+/// what stands behind it.
+fn first_address(text: &str) -> (String, &str) {
+    if let Some((label, target, after)) = link(text) {
+        let (shown, _) = word(label);
+        // An editor makes a link of a part of what stands there.
+        return match shown == target || target.starts_with("mailto:") {
+            true => {
+                let (glued, rest) = word(after);
+                (tidy(&(shown + &glued)), rest)
+            }
+            false => (tidy(&word(target).0), after),
+        };
     }
-    let text = text.trim_start_matches(['<', '[', '(', '"', '\'']);
-    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '`' | '|'));
-    let text = text.get(..end.unwrap_or(text.len())).unwrap_or("");
-    tidy(text.split("](").next().unwrap_or(""))
+    let (shown, rest) = word(text.trim_start_matches(['[', '(', '"', '\'']));
+    (tidy(&shown), rest)
 }
 
-/// The target of a Markdown link at the beginning of `text`.
-fn link(text: &str) -> Option<&str> {
+/// Characters of Markdown within which the end of a `<>` is looked for.
+const LONGEST: usize = 2048;
+
+/// The word that a reader sees at the beginning of `text`, without what marks
+/// it or parts of it, and what stands behind it.
+fn word(text: &str) -> (String, &str) {
+    let mut seen = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let next = rest.get(c.len_utf8()..).unwrap_or("");
+        rest = match c {
+            '\\' if next.starts_with(|c: char| c.is_ascii_punctuation()) => {
+                seen.extend(next.chars().next());
+                next.get(1..).unwrap_or("")
+            }
+            // What is not escaped is markup.
+            '*' | '`' | '~' => next,
+            '_' => {
+                let inside = |c: char| c.is_alphanumeric();
+                if seen.ends_with(inside) && next.starts_with(inside) {
+                    seen.push('_');
+                }
+                next
+            }
+            '<' => {
+                let mut ends = next.char_indices().take(LONGEST);
+                let end = ends.find(|(_, c)| *c == '>' || c.is_whitespace());
+                let Some((within, after)) = end
+                    .and_then(|(at, _)| next.split_at_checked(at))
+                    .and_then(|(within, after)| Some((within, after.strip_prefix('>')?)))
+                else {
+                    break;
+                };
+                if !TAGS.contains(&within.trim_start_matches('/')) {
+                    seen.push_str(within);
+                }
+                after
+            }
+            '>' | '"' | '|' | '[' | ']' | '(' | ')' | '{' | '}' => break,
+            c if c.is_whitespace() || c.is_control() => break,
+            c => {
+                seen.push(c);
+                next
+            }
+        };
+    }
+    (seen, rest)
+}
+
+/// What marks are written as that Markdown has none for.
+const TAGS: [&str; 3] = ["u", "sub", "sup"];
+
+/// The label and the target of a Markdown link at the beginning of `text`, and
+/// what stands behind it.
+fn link(text: &str) -> Option<(&str, &str, &str)> {
     let rest = text.strip_prefix('[')?;
-    let (_, target) = rest.split_once("](")?;
+    let (label, target) = rest.split_once("](")?;
     let (target, end) = match target.strip_prefix('<') {
         Some(target) => (target, '>'),
         None => (target, ')'),
     };
     let end = target.find(|c: char| c == end || (end == ')' && c.is_whitespace()))?;
-    target.get(..end)
+    let (target, after) = target.split_at_checked(end)?;
+    let after = after.split_once(')').map_or("", |(_, after)| after);
+    Some((label, target, after))
 }
 
-/// Without escapes, and without what a sentence puts behind it.
+/// Without what a sentence puts behind it.
 fn tidy(url: &str) -> String {
-    let mut plain = String::with_capacity(url.len());
-    let mut chars = url.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, chars.peek()) {
-            ('\\', Some(next)) if next.is_ascii_punctuation() => {}
-            _ => plain.push(c),
-        }
-    }
-    let end = |c: char| {
-        matches!(
-            c,
-            '.' | ','
-                | ';'
-                | ':'
-                | '!'
-                | '?'
-                | ')'
-                | ']'
-                | '}'
-                | '\''
-                | '"'
-                | '*'
-                | '_'
-                | '`'
-                | '/'
-                | '\\'
-        )
-    };
-    plain.trim_end_matches(end).to_owned()
+    const END: [char; 10] = ['.', ',', ';', ':', '!', '?', '\'', '"', '/', '\\'];
+    url.trim_end_matches(END).to_owned()
 }
 
 /// Every address in the text, in its order.
@@ -126,19 +164,11 @@ fn urls(text: &str) -> impl Iterator<Item = String> {
             let tail = bytes.get(*at..).unwrap_or(&[]);
             STARTS.iter().any(|start| begins(tail, start))
         })?;
-        let tail = rest.get(start..)?;
-        let end = tail.find(|c: char| {
-            c.is_whitespace()
-                || c.is_control()
-                || matches!(
-                    c,
-                    '<' | '>' | '"' | '`' | '|' | '[' | ']' | '(' | ')' | '{' | '}'
-                )
-        });
-        let end = end.unwrap_or(tail.len());
-        let url = tail.get(..end)?;
-        rest = tail.get(end..)?;
-        Some(tidy(url))
+        // Its `<` says where it ends.
+        let bracket = start > 0 && bytes.get(start - 1) == Some(&b'<');
+        let (url, after) = word(rest.get(start - usize::from(bracket)..)?);
+        rest = after;
+        Some(tidy(&url))
     })
 }
 
@@ -240,6 +270,40 @@ mod tests {
         assert_eq!(one("Repo: https://h/my\\_repo"), "https://h/my_repo");
         assert_eq!(one("Repo: file:///etc"), "file:///etc");
         assert_eq!(one("Repo: --upload-pack=x"), "--upload-pack=x");
+    }
+
+    #[test]
+    fn an_address_is_what_a_reader_sees() {
+        for text in [
+            "Repo: https://h/a/**b_c**",
+            "Repo: https://h/a/_b\\_c_",
+            "Repo: https://h/a/<u>b_c</u>",
+            "Repo: <https://h/a/>b_c",
+            "Repo: ~~https://h/a~~/b_c",
+            "Repo: [https://h/a/](https://h/a/)b\\_c",
+        ] {
+            assert_eq!(one(text), "https://h/a/b_c", "{text}");
+        }
+        let mail = "Repo: [git@h](mailto:git@h):a/b.git";
+        assert_eq!(one(mail), "git@h:a/b.git");
+        let mail = "Repo: [git@h:a/b.git](mailto:git@h:a/b.git)";
+        assert_eq!(one(mail), "git@h:a/b.git");
+        assert_eq!(one("Repo: https://h/a/b\\_"), "https://h/a/b_");
+        let init = "Repo: <https://h/a/__init>\\_\\_";
+        assert_eq!(one(init), "https://h/a/__init__");
+        let bold = "See https://github.com/a/**b**, please";
+        assert_eq!(one(bold), "https://github.com/a/b");
+    }
+
+    #[test]
+    fn what_is_meant_and_no_address_is_refused_by_its_name() {
+        for meant in ["acme/shop", "github.com/acme/shop", "h:acme/shop.git"] {
+            assert_eq!(one(&format!("Repo: {meant}")), meant);
+            assert_eq!(one(&format!("| Repo: | `{meant}` |")), meant);
+        }
+        for words in ["", "see below", "none", "n/a", "to be said: later"] {
+            assert_eq!(one(&format!("Repo: {words}")), "None", "{words}");
+        }
     }
 
     #[test]
