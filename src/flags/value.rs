@@ -194,14 +194,14 @@ pub(super) fn image(v: &str) -> Result<String, String> {
     Ok(v.to_owned())
 }
 
-/// One line of text.
+/// One line of text that says something.
 pub(super) fn line(v: &str) -> Result<String, String> {
-    if v.contains(char::is_control) {
-        return Err(format!(
-            "{v:?} has control characters; write one line of plain text"
-        ));
-    }
-    Ok(v.to_owned())
+    let wrong = match v.trim().is_empty() {
+        true => "is blank",
+        false if v.contains(char::is_control) => "has control characters",
+        false => return Ok(v.to_owned()),
+    };
+    Err(format!("{v:?} {wrong}; write one line of plain text"))
 }
 
 /// A repository, as far as it can be told from a slip of the pen. Whether

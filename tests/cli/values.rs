@@ -133,8 +133,29 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("jira-url", "JIRA_URL", "a.example", &["https://HOST"]),
     ("jira-username", "JIRA_EMAIL", "a\nb", &["one line"]),
+    ("jira-username", "JIRA_USERNAME", " ", &["blank"]),
     ("jira-label", "RECAC_JIRA_LABEL", "a b", &["one word"]),
     ("jira-query", "RECAC_JIRA_QUERY", "a\nb", &["one line"]),
+    // To Jira that is every ticket there is.
+    ("jira-query", "RECAC_JIRA_QUERY", " ", &["blank"]),
+    (
+        "jira-start-status",
+        "RECAC_JIRA_START_STATUS",
+        "  ",
+        &["blank"],
+    ),
+    (
+        "jira-failed-status",
+        "RECAC_JIRA_FAILED_STATUS",
+        " ",
+        &["blank"],
+    ),
+    (
+        "jira-blocks-link",
+        "RECAC_JIRA_BLOCKS_LINK",
+        " ",
+        &["blank"],
+    ),
     (
         "jira-done-label",
         "RECAC_JIRA_DONE_LABEL",
