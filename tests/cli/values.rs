@@ -372,6 +372,14 @@ fn slips_are_answered_with_what_was_meant() {
             "--max-agents needs a value; write --max-agents=N",
         ),
         (
+            vec!["--max-agents", "-1"],
+            "--max-agents: \"-1\" is not a whole number",
+        ),
+        (
+            vec!["--agent-timeout", "-5s"],
+            "--agent-timeout: \"-5s\" is not a length of time",
+        ),
+        (
             vec!["--once=sure"],
             "--once: \"sure\" is neither on nor off",
         ),
