@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -116,6 +116,14 @@ pub fn source(
         let settings = jira_settings(&config.jira, repos, how);
         return Ok(Source::jira(Jira::new(client, settings)));
     }
+    if let Outcomes::File(path) = &config.outcomes
+        && let Some(file) = real(path)
+        && real(&config.work_file) == Some(file)
+    {
+        return Err(format!(
+            "--outcomes: {path:?} is the work file itself; outcomes need a file of their own"
+        ));
+    }
     let outcomes = match (&config.outcomes, runtime) {
         (Outcomes::File(path), _) => Ledger::from(path.clone()),
         (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
@@ -127,6 +135,13 @@ pub fn source(
     };
     let file = File::new(config.work_file.clone(), outcomes, repos);
     Ok(Source::file(file))
+}
+
+/// The file that a path leads to, also where there is none yet.
+fn real(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let to_be = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(to_be)
 }
 
 fn jira_client(

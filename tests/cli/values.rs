@@ -327,6 +327,35 @@ fn jira_needs_to_be_told_where_it_is_and_who_asks() {
 }
 
 #[test]
+fn outcomes_never_go_into_the_work_file_by_whatever_name() {
+    let world = World::new("same");
+    world.items(&json!([]));
+    std::os::unix::fs::symlink("work.json", world.path("link")).unwrap();
+    let refused = |outcomes: &str| {
+        let args = [
+            "--poller=file",
+            "--work-file=work.json",
+            "--mode=process",
+            "--agent-command=true",
+            "--once",
+            outcomes,
+        ];
+        let out = bare(&world, &args, &[]);
+        assert_eq!(out.code, Some(2), "{outcomes}: {}", out.stderr);
+        assert!(
+            out.stderr.contains("the work file itself"),
+            "{}",
+            out.stderr
+        );
+    };
+    refused("--outcomes=./work.json");
+    refused("--outcomes=link");
+    refused("--outcomes=home/../work.json");
+    fs::remove_file(world.path("work.json")).unwrap();
+    refused("--outcomes=./work.json");
+}
+
+#[test]
 fn argv_beats_the_environment_and_an_empty_variable_is_unset() {
     let world = World::new("layers");
     world.items(&json!([]));
