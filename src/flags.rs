@@ -16,6 +16,7 @@ mod value;
 
 pub use config::{Config, LogFormat, Mode, Outcomes, Poller, PullPolicy};
 pub use jira::{Deployment, Jira};
+pub use value::without_user;
 
 use std::{
     ffi::{OsStr, OsString},

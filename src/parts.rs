@@ -93,10 +93,13 @@ pub fn repos(config: &Config, agent: &Agent) -> Result<Repos, String> {
         default: config.default_repo.clone(),
         needed: agent.command.names_repo(),
     };
-    match (&config.default_repo, repos.choose(None, "")) {
-        (Some(default), Err(hold)) => Err(format!("--default-repo: {default:?}: {hold}")),
-        _ => Ok(repos),
+    if let Some(default) = &config.default_repo {
+        repos.check(default).map_err(|why| {
+            let default = flags::without_user(default);
+            format!("--default-repo: {default:?}: {why}")
+        })?;
     }
+    Ok(repos)
 }
 
 /// Where items come from.
@@ -297,7 +300,9 @@ fn job_settings(config: &Config, context: Option<String>) -> Result<job::Setting
 pub fn manifest(asked: &flags::Manifest) -> Result<String, String> {
     let config = &asked.config;
     // What would be refused there is refused here.
-    agent(config, BTreeMap::new()).check()?;
+    let agent = agent(config, BTreeMap::new());
+    agent.check()?;
+    repos(config, &agent)?;
     job_settings(config, None)?;
     let template = config.job_template.as_ref().map(std::fs::read_to_string);
     let template = template

@@ -266,12 +266,17 @@ fn is_v6(v: &str) -> bool {
 }
 
 /// An address without the user and password it should not have had.
-fn without_user(v: &str) -> String {
-    let start = v.find("://").map_or(0, |at| at + 3);
-    let end = v[start..].find('/').map_or(v.len(), |at| start + at);
-    match v[start..end].rfind('@') {
-        Some(at) if start > 0 => format!("{}…{}", &v[..start], &v[start + at..]),
-        _ => v.to_owned(),
+#[must_use]
+pub fn without_user(v: &str) -> String {
+    // The last one, for a password may hold anything.
+    let Some((user, host)) = v.rsplit_once('@') else {
+        return v.to_owned();
+    };
+    match user.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…@{host}"),
+        None if user.contains(':') => format!("…@{host}"),
+        // As in git@host:path.
+        None => v.to_owned(),
     }
 }
 

@@ -356,6 +356,36 @@ fn outcomes_never_go_into_the_work_file_by_whatever_name() {
 }
 
 #[test]
+fn a_default_repository_is_checked_and_no_password_of_it_is_shown() {
+    let world = World::new("default_repo");
+    let run: &[&str] = &["--once", "--mode=process", "--agent-command=true"];
+    let manifest: &[&str] = &["manifest", "--orchestrator-image=o"];
+    for verb in [run, manifest] {
+        for (repo, said) in [
+            ("https://u:hunter2@h.example/a", "holds a user or password"),
+            ("https://u:hunt/er2@h.example/a", "h.example"),
+            ("u:hunter2@h.example:a", "git@host:path"),
+            ("ftp://h.example/a", "only https://"),
+            ("https://x.example/a", "not one of --repo-host"),
+        ] {
+            let repo = format!("--default-repo={repo}");
+            let args = [verb, &["--poller=file", "--repo-host=h.example", &repo]].concat();
+            let out = bare(&world, &args, &[]);
+            assert_eq!(out.code, Some(2), "{args:?}: {}", out.stderr);
+            assert!(out.stderr.contains(said), "{args:?}: {}", out.stderr);
+            assert_eq!(out.stderr.matches("--default-repo").count(), 1);
+            assert!(!out.stderr.contains("hunt"), "{}", out.stderr);
+            assert_eq!(out.stdout, "");
+        }
+    }
+    let args = [manifest, &["--jira-done-label=Recac-agent"]].concat();
+    let out = bare(&world, &args, &[]);
+    assert_eq!(out.code, Some(2), "{}", out.stderr);
+    let said = "is the label that asks for an agent";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+}
+
+#[test]
 fn argv_beats_the_environment_and_an_empty_variable_is_unset() {
     let world = World::new("layers");
     world.items(&json!([]));
