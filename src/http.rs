@@ -6,15 +6,16 @@
 //! nothing.
 
 use std::{
+    collections::BTreeMap,
     io::Read,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 /// The headers of an answer, by their names in any case.
 pub use ureq::http::HeaderMap;
 use ureq::{
-    Agent, Proxy,
+    Agent, Proxy, ProxyProtocol,
     config::Config,
     http::{
         self, Uri,
@@ -37,8 +38,83 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 /// How long a whole call may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The variables that name a proxy; the first that is set counts.
+const PROXIES: [&str; 6] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
+
+/// The proxy of the environment, beside the variable that names it.
+static PROXY: OnceLock<Option<(&'static str, Proxy)>> = OnceLock::new();
+
+/// Has every client that is made from now on go through the proxy that this
+/// environment names, unless its settings say how the server is reached.
+///
+/// # Errors
+/// If that proxy cannot be used; its variable, but not its URL, which may hold
+/// a password.
+pub fn take_proxy(environment: &BTreeMap<String, String>) -> Result<(), String> {
+    // There is one environment.
+    let _ = PROXY.set(proxy_of(environment)?);
+    Ok(())
+}
+
+/// Not as ureq does it, which goes without a proxy it does not understand.
+fn proxy_of(
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<(&'static str, Proxy)>, String> {
+    let set = |name: &'static str| {
+        let value = environment.get(name)?;
+        (!value.trim().is_empty()).then_some((name, value))
+    };
+    let Some((name, url)) = PROXIES.into_iter().find_map(set) else {
+        return Ok(None);
+    };
+    let given = proxy(url).map_err(|why| format!("{name}: {why}"))?;
+    // Only what is built can be told who needs no proxy.
+    let mut proxy = Proxy::builder(given.protocol())
+        .host(given.host())
+        .port(given.port());
+    if let Some(user) = given.username() {
+        proxy = proxy.username(user);
+    }
+    if let Some(password) = given.password() {
+        proxy = proxy.password(password);
+    }
+    let around = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
+    for host in around.iter().flat_map(|(_, hosts)| hosts.split(',')) {
+        proxy = proxy.no_proxy(host.trim());
+    }
+    let proxy = proxy.build().map_err(|_| format!("{name}: {NO_PROXY}"))?;
+    Ok(Some((name, proxy)))
+}
+
+const NO_PROXY: &str = "the proxy's URL is none that can be used; write http://HOST:PORT or \
+                        https://HOST:PORT (no SOCKS)";
+
+/// The proxy of this URL, if it is one that ureq can do here: it panics at
+/// others.
+fn proxy(url: &str) -> Result<Proxy, String> {
+    // Its URL may hold a password.
+    let proxy = Proxy::new(url).map_err(|_| NO_PROXY.to_owned())?;
+    let spoken = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
+    // For a port that is none ureq takes the usual one.
+    let place = proxy.uri().authority().is_some_and(|authority| {
+        let place = authority.as_str().rsplit('@').next();
+        authority.port_u16().is_some() || place == Some(authority.host())
+    });
+    match spoken && place && !proxy.host().is_empty() {
+        true => Ok(proxy),
+        false => Err(NO_PROXY.to_owned()),
+    }
+}
+
 /// Who is trusted, and how a server is reached. The default trusts the public
-/// authorities that are built in, and takes the proxy of the environment.
+/// authorities that are built in, and goes through the proxy of [`take_proxy`].
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The authorities to trust instead of the public ones, as PEM.
@@ -177,6 +253,8 @@ impl std::fmt::Display for Failed {
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    /// The variable that names its proxy.
+    proxy_from: Option<&'static str>,
 }
 
 impl Client {
@@ -195,7 +273,7 @@ impl Client {
                 .map_err(|_| "the client's key is no PEM key".to_owned())?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
         }
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -205,15 +283,14 @@ impl Client {
             .max_idle_connections_per_host(KEPT)
             .user_agent(concat!("recac-orchestrator/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build());
-        if let Some(proxy) = &settings.proxy {
-            // Its URL may hold a password.
-            let proxy = Proxy::new(proxy).map_err(|_| "the proxy's URL is none".to_owned())?;
-            config = config.proxy(Some(proxy));
-        }
-        if settings.connect_to.is_some() {
+        let own = settings.proxy.as_deref().map(proxy).transpose()?;
+        let (proxy_from, proxy) = match (own, PROXY.get()) {
             // A proxy would be taken for the place.
-            config = config.proxy(None);
-        }
+            _ if settings.connect_to.is_some() => (None, None),
+            (None, Some(Some((name, proxy)))) => (Some(*name), Some(proxy.clone())),
+            (own, _) => (None, own),
+        };
+        let config = config.proxy(proxy);
         let elsewhere = match &settings.connect_to {
             None => None,
             Some(place) => Some(
@@ -227,7 +304,7 @@ impl Client {
             ..Finder::default()
         };
         let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
-        Ok(Client { agent })
+        Ok(Client { agent, proxy_from })
     }
 
     /// Sends a request and reads the whole answer.
@@ -270,12 +347,24 @@ impl Client {
             }
             None => self.run(builder.body(()).map_err(no_request)?, request.deadline),
         };
-        let (head, body) = answer.map_err(|e| Failed::Broken(words(&e)))?.into_parts();
+        let broken = |e| Failed::Broken(words(&e) + &self.through(request.url));
+        let (head, body) = answer.map_err(broken)?.into_parts();
         Ok(Stream {
             status: head.status.as_u16(),
             headers: head.headers,
             body: Box::new(body.into_reader()),
         })
+    }
+
+    /// What is between us and this place, for a message.
+    fn through(&self, url: &str) -> String {
+        let around = |proxy: &Proxy| url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+        match (self.proxy_from, self.agent.config().proxy()) {
+            (Some(name), Some(proxy)) if !around(proxy) => {
+                format!(", through the proxy of {name}")
+            }
+            _ => String::new(),
+        }
     }
 
     fn run(
@@ -376,5 +465,70 @@ impl Resolver for Finder {
             at: Instant::now(),
         });
         Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_refused() {
+        for url in [
+            "socks5://u:hunter2@h",
+            "socks4a://h",
+            "ftp://u:hunter2@h",
+            "http://u:hunter2@h:99999",
+            "http://h:",
+            "http://:80",
+            "h i",
+            "/",
+            "",
+        ] {
+            let settings = Settings {
+                proxy: Some(url.to_owned()),
+                ..Settings::default()
+            };
+            assert_eq!(Client::new(&settings).unwrap_err(), NO_PROXY, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_and_who_needs_none() {
+        let of = |vars: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            proxy_of(&vars.iter().map(own).collect())
+        };
+        let uri = |text: &str| -> Uri { text.parse().unwrap() };
+        let (name, proxy) = of(&[
+            ("ALL_PROXY", ""),
+            ("https_proxy", "http://u:p%40w@h:3128"),
+            ("HTTP_PROXY", "socks5://h"),
+            ("NO_PROXY", " "),
+            ("no_proxy", "a.example, .b.example"),
+        ])
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            (name, proxy.host(), proxy.port()),
+            ("https_proxy", "h", 3128)
+        );
+        let user = (proxy.username(), proxy.password());
+        assert_eq!(user, (Some("u"), Some("p@w")));
+        assert!(proxy.is_no_proxy(&uri("https://a.example")));
+        assert!(proxy.is_no_proxy(&uri("https://x.b.example/y")));
+        assert!(!proxy.is_no_proxy(&uri("https://c.example")));
+        for lawful in [
+            "h",
+            "h:1",
+            "https://[::1]:3128/",
+            "http://[::1]",
+            "HTTP://u@h",
+        ] {
+            assert!(of(&[("HTTP_PROXY", lawful)]).is_ok(), "{lawful}");
+        }
+        let why = of(&[("HTTP_PROXY", "socks5://u:hunter2@h")]).unwrap_err();
+        assert_eq!(why, format!("HTTP_PROXY: {NO_PROXY}"));
+        assert!(of(&[]).unwrap().is_none());
     }
 }

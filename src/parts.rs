@@ -152,6 +152,7 @@ fn jira_client(
     environment: &BTreeMap<String, String>,
     redactor: &Arc<RwLock<Redactor>>,
 ) -> Result<jira::client::Client, String> {
+    http::take_proxy(environment)?;
     let mut settings = http::Settings::default();
     let mut trusted = String::new();
     if let Some(path) = &given.ca_file {
@@ -231,6 +232,7 @@ pub fn runtime(
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
         Mode::Kubernetes => {
+            http::take_proxy(&agent.environment)?;
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
             let client = Arc::new(Client::new(Origin::choose(files, context, env))?);

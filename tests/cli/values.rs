@@ -326,6 +326,39 @@ fn jira_needs_to_be_told_where_it_is_and_who_asks() {
     }
 }
 
+/// What a pass with this Jira needs besides; nobody is there.
+const NOBODY: [&str; 4] = [
+    "--jira-url=http://127.0.0.1:1",
+    "--once",
+    "--mode=process",
+    "--agent-command=true",
+];
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_a_wrong_configuration() {
+    let world = World::new("proxy");
+    for name in [
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+    ] {
+        for proxy in [
+            "ftp://u:hunter2@p.example",
+            "socks5://u:hunter2@p.example",
+            "http://u:hunter2@p.example:99999",
+            "http://u hunter2",
+        ] {
+            let out = bare(&world, &NOBODY, &[("JIRA_API_TOKEN", "t"), (name, proxy)]);
+            assert_eq!(out.code, Some(2), "{name}={proxy}: {}", out.stderr);
+            assert!(out.stderr.contains(&format!("{name}: ")), "{}", out.stderr);
+            assert!(!out.stderr.contains("hunter2"), "{}", out.stderr);
+        }
+    }
+}
+
 #[test]
 fn outcomes_never_go_into_the_work_file_by_whatever_name() {
     let world = World::new("same");

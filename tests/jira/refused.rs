@@ -289,3 +289,34 @@ fn a_gateway_that_is_of_no_help_leaves_the_refusal_as_it_is() {
     run.terminate();
     assert_eq!(jira.count("GET */serverInfo"), 1);
 }
+
+#[test]
+fn a_proxy_is_named_where_it_is_in_between_and_gone_around_where_it_need_not_be() {
+    let jira = Fake::data_center();
+    let world = World::new("jira_proxy");
+    let host = jira.url();
+    let host = host
+        .trim_start_matches("http://")
+        .split(':')
+        .next()
+        .unwrap();
+    let pass = |no_proxy: &[(&str, String)]| {
+        // Nobody listens there.
+        let mut line = orchestrator(&world, &jira).env("HTTPS_PROXY", "http://127.0.0.1:1");
+        for (name, value) in no_proxy {
+            line = line.env(name, value);
+        }
+        line.agent(BEGIN).arg("--once").run()
+    };
+    let out = pass(&[]);
+    assert_eq!(out.code, Some(1));
+    let said = "through the proxy of HTTPS_PROXY";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+    for around in [
+        vec![("NO_PROXY", format!("x.example, {host}"))],
+        vec![("NO_PROXY", String::new()), ("no_proxy", host.to_owned())],
+    ] {
+        let out = pass(&around);
+        assert_eq!(out.code, Some(0), "{around:?}: {}", out.stderr);
+    }
+}
