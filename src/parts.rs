@@ -172,6 +172,8 @@ fn jira_client(
         (None, name) => {
             let name = name.unwrap_or_default();
             let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::token_in(&value, given.username.as_deref())
+                .map_err(|why| format!("{name}: {why}"))?;
             jira::client::Token::Value(name.to_owned(), value)
         }
     };

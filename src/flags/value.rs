@@ -37,21 +37,21 @@ pub(super) fn count(v: &str, least: u32) -> Result<u32, String> {
 /// The base URL of a Jira, without a slash at its end.
 pub(super) fn jira_url(v: &str) -> Result<String, String> {
     const RIGHT: &str = "write it as https://HOST, with the path behind it if there is one";
-    let rest = v
-        .strip_prefix("https://")
-        .or_else(|| v.strip_prefix("http://"));
-    let slip = |c: char| c.is_whitespace() || c.is_control();
-    let Some(rest) = rest.filter(|rest| !rest.contains(slip)) else {
+    let (scheme, rest) = v.split_once("://").unwrap_or_default();
+    let scheme = scheme.to_ascii_lowercase();
+    let slip = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    if !["https", "http"].contains(&scheme.as_str()) || rest.contains(slip) {
         return Err(format!("{:?} is not a URL; {RIGHT}", without_user(v)));
-    };
+    }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
         return Err("it holds a user; give --jira-username and JIRA_API_TOKEN instead".to_owned());
     }
-    if host.is_empty() || rest.contains(['?', '#']) {
+    if !is_host(host) || rest.contains(['?', '#']) {
+        let v = without_user(v);
         return Err(format!("{v:?} is not the base of a Jira; {RIGHT}"));
     }
-    Ok(v.trim_end_matches('/').to_owned())
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
 /// A label as Jira takes it.
@@ -499,6 +499,18 @@ mod tests {
             let why = repo(&format!("{secret} ")).unwrap_err();
             assert!(!why.contains("hunter2"), "{why}");
         }
+    }
+
+    #[test]
+    fn the_base_of_a_jira_is_a_url_without_a_slash_at_its_end() {
+        for (given, url) in [
+            ("HTTPS://Jira.example/", "https://Jira.example"),
+            ("http://[::1]:8080/jira//", "http://[::1]:8080/jira"),
+        ] {
+            assert_eq!(jira_url(given).as_deref(), Ok(url));
+        }
+        let why = jira_url("https://me:hunt/er2@jira.example").unwrap_err();
+        assert!(!why.contains("hunt"), "{why}");
     }
 
     #[test]

@@ -132,6 +132,10 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
         &["registry.example/name:tag"],
     ),
     ("jira-url", "JIRA_URL", "a.example", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://[::1", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h:99999", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h%41/", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h/a\\b", &["https://HOST"]),
     ("jira-username", "JIRA_EMAIL", "a\nb", &["one line"]),
     ("jira-username", "JIRA_USERNAME", " ", &["blank"]),
     ("jira-label", "RECAC_JIRA_LABEL", "a b", &["one word"]),
@@ -333,6 +337,27 @@ const NOBODY: [&str; 4] = [
     "--mode=process",
     "--agent-command=true",
 ];
+
+#[test]
+fn a_token_that_cannot_be_one_is_a_wrong_configuration() {
+    let world = World::new("token");
+    for username in [None, Some("--jira-username=me")] {
+        let args: Vec<&str> = NOBODY.into_iter().chain(username).collect();
+        for (token, said) in [
+            ("hunter2\nhunter2", "one line"),
+            ("Bearer hunter2", "begins with \"Bearer\""),
+            ("basic hunter2", "begins with \"basic\""),
+        ] {
+            let out = bare(&world, &args, &[("JIRA_API_TOKEN", token)]);
+            assert_eq!(out.code, Some(2), "{token}: {}", out.stderr);
+            assert!(out.stderr.contains("JIRA_API_TOKEN: "), "{}", out.stderr);
+            assert!(out.stderr.contains(said), "{}", out.stderr);
+            assert!(!out.stderr.contains("hunter2"), "{}", out.stderr);
+        }
+        let out = bare(&world, &args, &[("JIRA_API_TOKEN", " hunter2\n")]);
+        assert_eq!(out.code, Some(1), "{}", out.stderr);
+    }
+}
 
 #[test]
 fn a_proxy_that_cannot_be_used_is_a_wrong_configuration() {

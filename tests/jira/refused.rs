@@ -320,3 +320,17 @@ fn a_proxy_is_named_where_it_is_in_between_and_gone_around_where_it_need_not_be(
         assert_eq!(out.code, Some(0), "{around:?}: {}", out.stderr);
     }
 }
+
+#[test]
+fn a_token_file_may_begin_with_a_byte_order_mark() {
+    for jira in both() {
+        let world = World::new("jira_bom");
+        let file = world.path("token");
+        std::fs::write(&file, format!("\u{feff}{}\r\n", jira.token())).unwrap();
+        jira.add(wanted("A-1"));
+        orchestrator(&world, &jira)
+            .arg(format!("--jira-token-file={}", file.display()))
+            .agent(BEGIN)
+            .finish(0);
+    }
+}

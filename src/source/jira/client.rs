@@ -66,6 +66,29 @@ impl Token {
     }
 }
 
+/// The token in this text, without what may surround it.
+///
+/// # Errors
+/// If it is none; a fragment that shows nothing of it.
+pub fn token_in<'a>(text: &'a str, username: Option<&str>) -> Result<&'a str, String> {
+    // Some editors put a byte order mark before UTF-8.
+    let token = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    if let Some((kind, _)) = token.split_once(char::is_whitespace)
+        && ["bearer", "basic"].contains(&kind.to_ascii_lowercase().as_str())
+    {
+        return Err(format!("it begins with {kind:?}; give the token alone"));
+    }
+    // A password, which goes with a name, may hold anything.
+    let plain = |c: char| match username {
+        Some(_) => !c.is_control(),
+        None => c.is_ascii_graphic(),
+    };
+    match !token.is_empty() && token.chars().all(plain) {
+        true => Ok(token),
+        false => Err("it holds no token, which is one line of plain characters".to_owned()),
+    }
+}
+
 /// Has a value taken out of all that is written, by the name of its secret.
 pub type Hide = Box<dyn Fn(&str, &str) + Send + Sync>;
 
@@ -284,16 +307,8 @@ impl Client {
             Token::File(path) => std::fs::read_to_string(path)
                 .map_err(|e| Trouble::Everything(format!("--jira-token-file: {name}: {e}")))?,
         };
-        let token = text.trim();
-        // A password, which goes with a name, may hold anything.
-        let plain = |c: char| match self.access.username {
-            Some(_) => !c.is_control(),
-            None => c.is_ascii_graphic(),
-        };
-        if token.is_empty() || !token.chars().all(plain) {
-            let why = "it holds no token, which is one line of plain characters";
-            return Err(Trouble::Everything(format!("{name}: {why}")));
-        }
+        let token = token_in(&text, self.access.username.as_deref())
+            .map_err(|why| Trouble::Everything(format!("{name}: {why}")))?;
         let mut state = lock(&self.state);
         if state.token != token {
             (self.hide)("JIRA_API_TOKEN", token);
