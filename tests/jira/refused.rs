@@ -334,3 +334,22 @@ fn a_token_file_may_begin_with_a_byte_order_mark() {
             .finish(0);
     }
 }
+
+#[test]
+fn a_search_that_is_answered_with_something_else_says_with_what() {
+    let answered = |jira: &Fake, kind, body: &str| {
+        let page = Fault::reply(200, kind, body);
+        jira.fault(page.on("POST */search*").always());
+        refused(jira, |line| line)
+    };
+    for jira in both() {
+        let log = answered(&jira, "text/html", "<title>Out of order</title>");
+        let said = "the search's answer is none (status 200: Out of order)";
+        assert!(log.contains(said), "{log}");
+    }
+    for jira in both() {
+        // Wherever it is cut, it is cut within a token.
+        let log = answered(&jira, "text/plain", &jira.token().repeat(60));
+        assert!(!log.contains(&jira.token()[..6]), "{log}");
+    }
+}

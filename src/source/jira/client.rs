@@ -389,18 +389,33 @@ impl Client {
             deadline: DEADLINE,
             largest: LARGEST,
         });
-        let clean = |mut answer: Answer| {
-            // What it says is cut for a message, and half a secret is not found.
-            if let (false, Some(token)) = ((200..300).contains(&answer.status), token)
-                && !token.is_empty()
-            {
-                let text = String::from_utf8_lossy(&answer.body);
-                let text = text.replace(&self.credentials(token), "[JIRA_API_TOKEN]");
-                answer.body = text.replace(token, "[JIRA_API_TOKEN]").into_bytes();
+        answer.map(|mut answer| {
+            if let (false, Some(token)) = ((200..300).contains(&answer.status), token) {
+                answer.body = self.clean(&answer.body, token);
             }
             answer
+        })
+    }
+
+    /// Takes the token out: what an answer says is cut for a message, and half
+    /// a secret is not found.
+    fn clean(&self, body: &[u8], token: &str) -> Vec<u8> {
+        let text = String::from_utf8_lossy(body);
+        let text = text.replace(&self.credentials(token), "[JIRA_API_TOKEN]");
+        text.replace(token, "[JIRA_API_TOKEN]").into_bytes()
+    }
+
+    /// A success that is no answer to the question named `what`.
+    #[must_use]
+    pub fn nonsense(&self, answer: &Answer, what: &str) -> Trouble {
+        let token = lock(&self.state).token.clone();
+        let answer = Answer {
+            status: answer.status,
+            headers: answer.headers.clone(),
+            body: self.clean(&answer.body, &token),
         };
-        answer.map(clean)
+        let words = answer::words(&answer);
+        Trouble::Later(format!("jira: {what}'s answer is none ({words})"), None)
     }
 
     /// Takes in that there was no answer, which may be the fault of the ticket
