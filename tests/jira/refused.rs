@@ -322,6 +322,27 @@ fn a_proxy_is_named_where_it_is_in_between_and_gone_around_where_it_need_not_be(
 }
 
 #[test]
+fn a_certificate_that_nobody_signed_says_what_to_do() {
+    let jira = fake::Setup::data_center()
+        .https(&["jira.acme.example"])
+        .self_signed()
+        .start();
+    let world = World::new("jira_self_signed");
+    let proxy = jira.proxy();
+    let out = process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-url=https://jira.acme.example"])
+        .env("JIRA_API_TOKEN", jira.token())
+        .env("HTTPS_PROXY", proxy.url())
+        .agent(BEGIN)
+        .arg("--once")
+        .run();
+    assert_eq!(out.code, Some(1));
+    let said = "that is an authority's own: have it sign one for the server";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+    assert!(out.stderr.contains("--jira-ca-file"), "{}", out.stderr);
+}
+
+#[test]
 fn a_token_file_may_begin_with_a_byte_order_mark() {
     for jira in both() {
         let world = World::new("jira_bom");

@@ -425,9 +425,13 @@ impl Client {
             Failed::TooLarge => NoAnswer::TooLarge,
             Failed::Broken(why) => {
                 // Only advice hangs on these words.
-                let advice = match why.contains("certificate") {
-                    true => "; for a private authority see --jira-ca-file",
-                    false => "",
+                let advice = if why.contains("CaUsedAsEndEntity") {
+                    "; that is an authority's own: have it sign one for the server, and see \
+                     --jira-ca-file"
+                } else if why.contains("certificate") {
+                    "; for a private authority see --jira-ca-file"
+                } else {
+                    ""
                 };
                 let why = format!("jira at {}: {why}{advice}", origin(url));
                 if issue.is_none() {
