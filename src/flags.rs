@@ -16,6 +16,7 @@ mod value;
 
 pub use config::{Config, LogFormat, Mode, Outcomes, Poller, PullPolicy};
 pub use jira::{Deployment, Jira};
+pub use value::without_user;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -382,9 +383,10 @@ fn take(parser: &mut lexopt::Parser, flag: &Flag, name: &str) -> Result<OsString
     let Some(next) = next else {
         return Err(format!("{name} needs a value; write {name}={shape}").into());
     };
-    // Rather a forgotten value than one that looks like an option.
-    let bytes = next.as_encoded_bytes();
-    if bytes.len() > 1 && bytes.starts_with(b"-") && !flag.dashes {
+    // Rather a forgotten value than one that looks like an option, which a
+    // number does not.
+    let option = |bytes: &[u8]| matches!(bytes, [b'-', c, ..] if !c.is_ascii_digit());
+    if option(next.as_encoded_bytes()) && !flag.dashes {
         return Err(format!(
             "{name} needs a value; write {name}={shape}, with the = if the value begins with -"
         )

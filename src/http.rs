@@ -6,6 +6,7 @@
 //! nothing.
 
 use std::{
+    collections::BTreeMap,
     io::Read,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use std::{
 /// The headers of an answer, by their names in any case.
 pub use ureq::http::HeaderMap;
 use ureq::{
-    Agent, Proxy,
+    Agent, ProxyProtocol,
     config::Config,
     http::{
         self, Uri,
@@ -37,8 +38,93 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 /// How long a whole call may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The variables that name a proxy; the first that is set counts.
+const PROXIES: [&str; 6] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
+
+const NO_PROXY: &str = "the proxy's URL is none that can be used; write http://HOST:PORT or \
+                        https://HOST:PORT (no SOCKS)";
+
+/// What stands between us and a server.
+#[derive(Clone)]
+pub struct Proxy {
+    /// The variable that names it.
+    from: Option<&'static str>,
+    proxy: ureq::Proxy,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its URL may hold a password.
+        write!(f, "Proxy({:?})", self.from)
+    }
+}
+
+impl Proxy {
+    /// The proxy that this environment names, if it names one. Not as ureq
+    /// looks for it, which goes without one that it does not understand.
+    ///
+    /// # Errors
+    /// If it cannot be used; its variable, but not its URL, which may hold a
+    /// password.
+    pub fn of_environment(environment: &BTreeMap<String, String>) -> Result<Option<Proxy>, String> {
+        let set = |name: &'static str| {
+            let value = environment.get(name)?;
+            (!value.trim().is_empty()).then_some((name, value))
+        };
+        let Some((name, url)) = PROXIES.into_iter().find_map(set) else {
+            return Ok(None);
+        };
+        let given = Proxy::at(url).map_err(|why| format!("{name}: {why}"))?;
+        let given = given.proxy;
+        // Only what is built can be told who needs no proxy.
+        let mut proxy = ureq::Proxy::builder(given.protocol())
+            .host(given.host())
+            .port(given.port());
+        if let Some(user) = given.username() {
+            proxy = proxy.username(user);
+        }
+        if let Some(password) = given.password() {
+            proxy = proxy.password(password);
+        }
+        let around = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
+        for host in around.iter().flat_map(|(_, hosts)| hosts.split(',')) {
+            proxy = proxy.no_proxy(host.trim());
+        }
+        let proxy = proxy.build().map_err(|_| format!("{name}: {NO_PROXY}"))?;
+        Ok(Some(Proxy {
+            from: Some(name),
+            proxy,
+        }))
+    }
+
+    /// The proxy of this URL.
+    ///
+    /// # Errors
+    /// If it is none that can be used; ureq panics at some of them.
+    pub fn at(url: &str) -> Result<Proxy, String> {
+        let proxy = ureq::Proxy::new(url).map_err(|_| NO_PROXY.to_owned())?;
+        let spoken = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
+        // For a port that is none ureq takes the usual one.
+        let place = proxy.uri().authority().is_some_and(|authority| {
+            let place = authority.as_str().rsplit('@').next();
+            authority.port_u16().is_some() || place == Some(authority.host())
+        });
+        match spoken && place && !proxy.host().is_empty() {
+            true => Ok(Proxy { from: None, proxy }),
+            false => Err(NO_PROXY.to_owned()),
+        }
+    }
+}
+
 /// Who is trusted, and how a server is reached. The default trusts the public
-/// authorities that are built in, and takes the proxy of the environment.
+/// authorities that are built in, and goes straight to the server.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The authorities to trust instead of the public ones, as PEM.
@@ -47,8 +133,8 @@ pub struct Settings {
     pub identity: Option<Identity>,
     /// Trust whoever answers.
     pub insecure: bool,
-    /// A proxy by its URL, instead of the environment's.
-    pub proxy: Option<String>,
+    /// What stands in between.
+    pub proxy: Option<Proxy>,
     /// The host and port to connect to, whatever the URL says: so that the
     /// name in the URL is the one its certificate is checked for.
     pub connect_to: Option<String>,
@@ -177,13 +263,15 @@ impl std::fmt::Display for Failed {
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    /// The variable that names its proxy.
+    proxy_from: Option<&'static str>,
 }
 
 impl Client {
     /// A client under these settings; nothing is connected yet.
     ///
     /// # Errors
-    /// If a certificate, a key or the proxy is none; a fragment that says so.
+    /// If a certificate or a key is none; a fragment that says so.
     pub fn new(settings: &Settings) -> Result<Client, String> {
         let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
         if let Some(pem) = &settings.roots {
@@ -195,7 +283,7 @@ impl Client {
                 .map_err(|_| "the client's key is no PEM key".to_owned())?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
         }
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -205,15 +293,9 @@ impl Client {
             .max_idle_connections_per_host(KEPT)
             .user_agent(concat!("recac-orchestrator/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build());
-        if let Some(proxy) = &settings.proxy {
-            // Its URL may hold a password.
-            let proxy = Proxy::new(proxy).map_err(|_| "the proxy's URL is none".to_owned())?;
-            config = config.proxy(Some(proxy));
-        }
-        if settings.connect_to.is_some() {
-            // A proxy would be taken for the place.
-            config = config.proxy(None);
-        }
+        let proxy = settings.proxy.clone();
+        let proxy_from = proxy.as_ref().and_then(|proxy| proxy.from);
+        let config = config.proxy(proxy.map(|proxy| proxy.proxy));
         let elsewhere = match &settings.connect_to {
             None => None,
             Some(place) => Some(
@@ -227,7 +309,7 @@ impl Client {
             ..Finder::default()
         };
         let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
-        Ok(Client { agent })
+        Ok(Client { agent, proxy_from })
     }
 
     /// Sends a request and reads the whole answer.
@@ -270,12 +352,24 @@ impl Client {
             }
             None => self.run(builder.body(()).map_err(no_request)?, request.deadline),
         };
-        let (head, body) = answer.map_err(|e| Failed::Broken(words(&e)))?.into_parts();
+        let broken = |e| Failed::Broken(words(&e) + &self.through(request.url));
+        let (head, body) = answer.map_err(broken)?.into_parts();
         Ok(Stream {
             status: head.status.as_u16(),
             headers: head.headers,
             body: Box::new(body.into_reader()),
         })
+    }
+
+    /// What is between us and this place, for a message.
+    fn through(&self, url: &str) -> String {
+        let around = |proxy: &ureq::Proxy| url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+        match (self.proxy_from, self.agent.config().proxy()) {
+            (Some(name), Some(proxy)) if !around(proxy) => {
+                format!(", through the proxy of {name}")
+            }
+            _ => String::new(),
+        }
     }
 
     fn run(
@@ -376,5 +470,66 @@ impl Resolver for Finder {
             at: Instant::now(),
         });
         Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_refused() {
+        for url in [
+            "socks5://u:hunter2@h",
+            "socks4a://h",
+            "ftp://u:hunter2@h",
+            "http://u:hunter2@h:99999",
+            "http://h:",
+            "http://:80",
+            "h i",
+            "/",
+            "",
+        ] {
+            assert_eq!(Proxy::at(url).unwrap_err(), NO_PROXY, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_and_who_needs_none() {
+        let of = |vars: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            Proxy::of_environment(&vars.iter().map(own).collect())
+        };
+        let uri = |text: &str| -> Uri { text.parse().unwrap() };
+        let Proxy { from, proxy } = of(&[
+            ("ALL_PROXY", ""),
+            ("https_proxy", "http://u:p%40w@h:3128"),
+            ("HTTP_PROXY", "socks5://h"),
+            ("NO_PROXY", " "),
+            ("no_proxy", "a.example, .b.example"),
+        ])
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            (from, proxy.host(), proxy.port()),
+            (Some("https_proxy"), "h", 3128)
+        );
+        let user = (proxy.username(), proxy.password());
+        assert_eq!(user, (Some("u"), Some("p@w")));
+        assert!(proxy.is_no_proxy(&uri("https://a.example")));
+        assert!(proxy.is_no_proxy(&uri("https://x.b.example/y")));
+        assert!(!proxy.is_no_proxy(&uri("https://c.example")));
+        for lawful in [
+            "h",
+            "h:1",
+            "https://[::1]:3128/",
+            "http://[::1]",
+            "HTTP://u@h",
+        ] {
+            assert!(of(&[("HTTP_PROXY", lawful)]).is_ok(), "{lawful}");
+        }
+        let why = of(&[("HTTP_PROXY", "socks5://u:hunter2@h")]).unwrap_err();
+        assert_eq!(why, format!("HTTP_PROXY: {NO_PROXY}"));
+        assert!(of(&[]).unwrap().is_none());
     }
 }

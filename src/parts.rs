@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -93,10 +93,13 @@ pub fn repos(config: &Config, agent: &Agent) -> Result<Repos, String> {
         default: config.default_repo.clone(),
         needed: agent.command.names_repo(),
     };
-    match (&config.default_repo, repos.choose(None, "")) {
-        (Some(default), Err(hold)) => Err(format!("--default-repo: {default:?}: {hold}")),
-        _ => Ok(repos),
+    if let Some(default) = &config.default_repo {
+        repos.check(default).map_err(|why| {
+            let default = flags::without_user(default);
+            format!("--default-repo: {default:?}: {why}")
+        })?;
     }
+    Ok(repos)
 }
 
 /// Where items come from.
@@ -116,6 +119,14 @@ pub fn source(
         let settings = jira_settings(&config.jira, repos, how);
         return Ok(Source::jira(Jira::new(client, settings)));
     }
+    if let Outcomes::File(path) = &config.outcomes
+        && let Some(file) = real(path)
+        && real(&config.work_file) == Some(file)
+    {
+        return Err(format!(
+            "--outcomes: {path:?} is the work file itself; outcomes need a file of their own"
+        ));
+    }
     let outcomes = match (&config.outcomes, runtime) {
         (Outcomes::File(path), _) => Ledger::from(path.clone()),
         (Outcomes::ConfigMap(name), Runtime::Kube(kube)) => {
@@ -129,12 +140,22 @@ pub fn source(
     Ok(Source::file(file))
 }
 
+/// The file that a path leads to, also where there is none yet.
+fn real(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let to_be = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(to_be)
+}
+
 fn jira_client(
     given: &flags::Jira,
     environment: &BTreeMap<String, String>,
     redactor: &Arc<RwLock<Redactor>>,
 ) -> Result<jira::client::Client, String> {
-    let mut settings = http::Settings::default();
+    let mut settings = http::Settings {
+        proxy: http::Proxy::of_environment(environment)?,
+        ..http::Settings::default()
+    };
     let mut trusted = String::new();
     if let Some(path) = &given.ca_file {
         // By the name that was used for it.
@@ -153,6 +174,8 @@ fn jira_client(
         (None, name) => {
             let name = name.unwrap_or_default();
             let value = environment.get(name).cloned().unwrap_or_default();
+            jira::client::token_in(&value, given.username.as_deref())
+                .map_err(|why| format!("{name}: {why}"))?;
             jira::client::Token::Value(name.to_owned(), value)
         }
     };
@@ -213,9 +236,10 @@ pub fn runtime(
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
         Mode::Kubernetes => {
+            let proxy = http::Proxy::of_environment(&agent.environment)?;
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
-            let client = Arc::new(Client::new(Origin::choose(files, context, env))?);
+            let client = Arc::new(Client::new(Origin::choose(files, context, env), proxy)?);
             let settings = job_settings(config, client.namespace())?;
             Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
                 lease: lease(config, &client, &settings.namespace, env)?,

@@ -254,10 +254,13 @@ impl Draft {
                 "{name} does not go together with --once: one pass leads nobody"
             ));
         }
-        // What a manifest is for finds them in a Secret.
-        if config.poller == Poller::Jira && verb == Verb::Run {
-            let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
-            wrong.extend(config.jira.settle(spoken, &is_set));
+        if config.poller == Poller::Jira {
+            // What a manifest is for finds them in a Secret.
+            if verb == Verb::Run {
+                let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+                wrong.extend(config.jira.find_access(&is_set));
+            }
+            wrong.extend(config.jira.settle(spoken));
         }
         if config.dry_run {
             config.once = true;

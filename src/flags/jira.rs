@@ -51,19 +51,8 @@ pub enum Deployment {
 }
 
 impl Jira {
-    /// Settles what depends on several options; gives what is wrong then.
-    pub(super) fn settle(
-        &mut self,
-        spoken: &dyn Fn(&str) -> Option<Spoken>,
-        is_set: &dyn Fn(&str) -> bool,
-    ) -> Vec<String> {
-        let name = |long: &str| spoken(long).map_or_else(|| format!("--{long}"), |s| s.name);
-        if self.done_label.is_empty() {
-            self.done_label = format!("{}-done", self.label);
-        }
-        if self.failed_label.is_empty() {
-            self.failed_label = format!("{}-failed", self.label);
-        }
+    /// Finds the token; gives what is missing to get in.
+    pub(super) fn find_access(&mut self, is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
         let mut wrong = vec![];
         if self.url.is_empty() {
             wrong.push(
@@ -80,6 +69,19 @@ impl Jira {
                 );
             }
         }
+        wrong
+    }
+
+    /// Settles what depends on several options; gives what is wrong then.
+    pub(super) fn settle(&mut self, spoken: &dyn Fn(&str) -> Option<Spoken>) -> Vec<String> {
+        let name = |long: &str| spoken(long).map_or_else(|| format!("--{long}"), |s| s.name);
+        if self.done_label.is_empty() {
+            self.done_label = format!("{}-done", self.label);
+        }
+        if self.failed_label.is_empty() {
+            self.failed_label = format!("{}-failed", self.label);
+        }
+        let mut wrong = vec![];
         for (long, label) in [
             ("jira-done-label", &self.done_label),
             ("jira-failed-label", &self.failed_label),

@@ -37,21 +37,21 @@ pub(super) fn count(v: &str, least: u32) -> Result<u32, String> {
 /// The base URL of a Jira, without a slash at its end.
 pub(super) fn jira_url(v: &str) -> Result<String, String> {
     const RIGHT: &str = "write it as https://HOST, with the path behind it if there is one";
-    let rest = v
-        .strip_prefix("https://")
-        .or_else(|| v.strip_prefix("http://"));
-    let slip = |c: char| c.is_whitespace() || c.is_control();
-    let Some(rest) = rest.filter(|rest| !rest.contains(slip)) else {
+    let (scheme, rest) = v.split_once("://").unwrap_or_default();
+    let scheme = scheme.to_ascii_lowercase();
+    let slip = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    if !["https", "http"].contains(&scheme.as_str()) || rest.contains(slip) {
         return Err(format!("{:?} is not a URL; {RIGHT}", without_user(v)));
-    };
+    }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
         return Err("it holds a user; give --jira-username and JIRA_API_TOKEN instead".to_owned());
     }
-    if host.is_empty() || rest.contains(['?', '#']) {
+    if !is_host(host) || rest.contains(['?', '#']) {
+        let v = without_user(v);
         return Err(format!("{v:?} is not the base of a Jira; {RIGHT}"));
     }
-    Ok(v.trim_end_matches('/').to_owned())
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
 /// A label as Jira takes it.
@@ -194,14 +194,14 @@ pub(super) fn image(v: &str) -> Result<String, String> {
     Ok(v.to_owned())
 }
 
-/// One line of text.
+/// One line of text that says something.
 pub(super) fn line(v: &str) -> Result<String, String> {
-    if v.contains(char::is_control) {
-        return Err(format!(
-            "{v:?} has control characters; write one line of plain text"
-        ));
-    }
-    Ok(v.to_owned())
+    let wrong = match v.trim().is_empty() {
+        true => "is blank",
+        false if v.contains(char::is_control) => "has control characters",
+        false => return Ok(v.to_owned()),
+    };
+    Err(format!("{v:?} {wrong}; write one line of plain text"))
 }
 
 /// A repository, as far as it can be told from a slip of the pen. Whether
@@ -266,12 +266,17 @@ fn is_v6(v: &str) -> bool {
 }
 
 /// An address without the user and password it should not have had.
-fn without_user(v: &str) -> String {
-    let start = v.find("://").map_or(0, |at| at + 3);
-    let end = v[start..].find('/').map_or(v.len(), |at| start + at);
-    match v[start..end].rfind('@') {
-        Some(at) if start > 0 => format!("{}…{}", &v[..start], &v[start + at..]),
-        _ => v.to_owned(),
+#[must_use]
+pub fn without_user(v: &str) -> String {
+    // The last one, for a password may hold anything.
+    let Some((user, host)) = v.rsplit_once('@') else {
+        return v.to_owned();
+    };
+    match user.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…@{host}"),
+        None if user.contains(':') => format!("…@{host}"),
+        // As in git@host:path.
+        None => v.to_owned(),
     }
 }
 
@@ -494,6 +499,18 @@ mod tests {
             let why = repo(&format!("{secret} ")).unwrap_err();
             assert!(!why.contains("hunter2"), "{why}");
         }
+    }
+
+    #[test]
+    fn the_base_of_a_jira_is_a_url_without_a_slash_at_its_end() {
+        for (given, url) in [
+            ("HTTPS://Jira.example/", "https://Jira.example"),
+            ("http://[::1]:8080/jira//", "http://[::1]:8080/jira"),
+        ] {
+            assert_eq!(jira_url(given).as_deref(), Ok(url));
+        }
+        let why = jira_url("https://me:hunt/er2@jira.example").unwrap_err();
+        assert!(!why.contains("hunt"), "{why}");
     }
 
     #[test]

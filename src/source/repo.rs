@@ -40,7 +40,10 @@ impl Repos {
     }
 
     /// The address without the space around it, if agents may be sent there.
-    fn check(&self, text: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// Why not; the address is not repeated.
+    pub fn check(&self, text: &str) -> Result<String, String> {
         let text = text.trim();
         if text.chars().any(char::is_control) {
             return Err("it holds control characters".into());

@@ -132,9 +132,34 @@ const WRONG: &[(&str, &str, &str, &[&str])] = &[
         &["registry.example/name:tag"],
     ),
     ("jira-url", "JIRA_URL", "a.example", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://[::1", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h:99999", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h%41/", &["https://HOST"]),
+    ("jira-url", "JIRA_URL", "https://h/a\\b", &["https://HOST"]),
     ("jira-username", "JIRA_EMAIL", "a\nb", &["one line"]),
+    ("jira-username", "JIRA_USERNAME", " ", &["blank"]),
     ("jira-label", "RECAC_JIRA_LABEL", "a b", &["one word"]),
     ("jira-query", "RECAC_JIRA_QUERY", "a\nb", &["one line"]),
+    // To Jira that is every ticket there is.
+    ("jira-query", "RECAC_JIRA_QUERY", " ", &["blank"]),
+    (
+        "jira-start-status",
+        "RECAC_JIRA_START_STATUS",
+        "  ",
+        &["blank"],
+    ),
+    (
+        "jira-failed-status",
+        "RECAC_JIRA_FAILED_STATUS",
+        " ",
+        &["blank"],
+    ),
+    (
+        "jira-blocks-link",
+        "RECAC_JIRA_BLOCKS_LINK",
+        " ",
+        &["blank"],
+    ),
     (
         "jira-done-label",
         "RECAC_JIRA_DONE_LABEL",
@@ -305,6 +330,119 @@ fn jira_needs_to_be_told_where_it_is_and_who_asks() {
     }
 }
 
+/// What a pass with this Jira needs besides; nobody is there.
+const NOBODY: [&str; 4] = [
+    "--jira-url=http://127.0.0.1:1",
+    "--once",
+    "--mode=process",
+    "--agent-command=true",
+];
+
+#[test]
+fn a_token_that_cannot_be_one_is_a_wrong_configuration() {
+    let world = World::new("token");
+    for username in [None, Some("--jira-username=me")] {
+        let args: Vec<&str> = NOBODY.into_iter().chain(username).collect();
+        for (token, said) in [
+            ("hunter2\nhunter2", "one line"),
+            ("Bearer hunter2", "begins with \"Bearer\""),
+            ("basic hunter2", "begins with \"basic\""),
+        ] {
+            let out = bare(&world, &args, &[("JIRA_API_TOKEN", token)]);
+            assert_eq!(out.code, Some(2), "{token}: {}", out.stderr);
+            assert!(out.stderr.contains("JIRA_API_TOKEN: "), "{}", out.stderr);
+            assert!(out.stderr.contains(said), "{}", out.stderr);
+            assert!(!out.stderr.contains("hunter2"), "{}", out.stderr);
+        }
+        let out = bare(&world, &args, &[("JIRA_API_TOKEN", " hunter2\n")]);
+        assert_eq!(out.code, Some(1), "{}", out.stderr);
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_a_wrong_configuration() {
+    let world = World::new("proxy");
+    for name in [
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+    ] {
+        for proxy in [
+            "ftp://u:hunter2@p.example",
+            "socks5://u:hunter2@p.example",
+            "http://u:hunter2@p.example:99999",
+            "http://u hunter2",
+        ] {
+            let out = bare(&world, &NOBODY, &[("JIRA_API_TOKEN", "t"), (name, proxy)]);
+            assert_eq!(out.code, Some(2), "{name}={proxy}: {}", out.stderr);
+            assert!(out.stderr.contains(&format!("{name}: ")), "{}", out.stderr);
+            assert!(!out.stderr.contains("hunter2"), "{}", out.stderr);
+        }
+    }
+}
+
+#[test]
+fn outcomes_never_go_into_the_work_file_by_whatever_name() {
+    let world = World::new("same");
+    world.items(&json!([]));
+    std::os::unix::fs::symlink("work.json", world.path("link")).unwrap();
+    let refused = |outcomes: &str| {
+        let args = [
+            "--poller=file",
+            "--work-file=work.json",
+            "--mode=process",
+            "--agent-command=true",
+            "--once",
+            outcomes,
+        ];
+        let out = bare(&world, &args, &[]);
+        assert_eq!(out.code, Some(2), "{outcomes}: {}", out.stderr);
+        assert!(
+            out.stderr.contains("the work file itself"),
+            "{}",
+            out.stderr
+        );
+    };
+    refused("--outcomes=./work.json");
+    refused("--outcomes=link");
+    refused("--outcomes=home/../work.json");
+    fs::remove_file(world.path("work.json")).unwrap();
+    refused("--outcomes=./work.json");
+}
+
+#[test]
+fn a_default_repository_is_checked_and_no_password_of_it_is_shown() {
+    let world = World::new("default_repo");
+    let run: &[&str] = &["--once", "--mode=process", "--agent-command=true"];
+    let manifest: &[&str] = &["manifest", "--orchestrator-image=o"];
+    for verb in [run, manifest] {
+        for (repo, said) in [
+            ("https://u:hunter2@h.example/a", "holds a user or password"),
+            ("https://u:hunt/er2@h.example/a", "h.example"),
+            ("u:hunter2@h.example:a", "git@host:path"),
+            ("ftp://h.example/a", "only https://"),
+            ("https://x.example/a", "not one of --repo-host"),
+        ] {
+            let repo = format!("--default-repo={repo}");
+            let args = [verb, &["--poller=file", "--repo-host=h.example", &repo]].concat();
+            let out = bare(&world, &args, &[]);
+            assert_eq!(out.code, Some(2), "{args:?}: {}", out.stderr);
+            assert!(out.stderr.contains(said), "{args:?}: {}", out.stderr);
+            assert_eq!(out.stderr.matches("--default-repo").count(), 1);
+            assert!(!out.stderr.contains("hunt"), "{}", out.stderr);
+            assert_eq!(out.stdout, "");
+        }
+    }
+    let args = [manifest, &["--jira-done-label=Recac-agent"]].concat();
+    let out = bare(&world, &args, &[]);
+    assert_eq!(out.code, Some(2), "{}", out.stderr);
+    let said = "is the label that asks for an agent";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+}
+
 #[test]
 fn argv_beats_the_environment_and_an_empty_variable_is_unset() {
     let world = World::new("layers");
@@ -349,6 +487,14 @@ fn slips_are_answered_with_what_was_meant() {
         (
             vec!["--max-agents"],
             "--max-agents needs a value; write --max-agents=N",
+        ),
+        (
+            vec!["--max-agents", "-1"],
+            "--max-agents: \"-1\" is not a whole number",
+        ),
+        (
+            vec!["--agent-timeout", "-5s"],
+            "--agent-timeout: \"-5s\" is not a length of time",
         ),
         (
             vec!["--once=sure"],

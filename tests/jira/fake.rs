@@ -80,6 +80,7 @@ pub struct Setup {
     port: u16,
     hosts: Vec<String>,
     strangers: Vec<String>,
+    self_signed: bool,
 }
 
 /// A Jira that answers.
@@ -101,6 +102,7 @@ impl Setup {
             port: 0,
             hosts: vec![],
             strangers: vec![],
+            self_signed: false,
         }
     }
 
@@ -147,9 +149,16 @@ impl Setup {
         self
     }
 
+    /// With [`Setup::https`]: the certificate is its own authority, as that of
+    /// `openssl req -x509`.
+    pub fn self_signed(mut self) -> Self {
+        self.self_signed = true;
+        self
+    }
+
     pub fn start(self) -> Fake {
         let names: Vec<String> = self.hosts.iter().chain(&self.strangers).cloned().collect();
-        let tls = (!names.is_empty()).then(|| Tls::new(&names));
+        let tls = (!names.is_empty()).then(|| Tls::new(&names, self.self_signed));
         let site = Site::new(self.cloud, self.language, "", &self.context);
         let site = Arc::new(Mutex::new(site));
         let (shared, config) = (

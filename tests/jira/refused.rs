@@ -289,3 +289,88 @@ fn a_gateway_that_is_of_no_help_leaves_the_refusal_as_it_is() {
     run.terminate();
     assert_eq!(jira.count("GET */serverInfo"), 1);
 }
+
+#[test]
+fn a_proxy_is_named_where_it_is_in_between_and_gone_around_where_it_need_not_be() {
+    let jira = Fake::data_center();
+    let world = World::new("jira_proxy");
+    let host = jira.url();
+    let host = host
+        .trim_start_matches("http://")
+        .split(':')
+        .next()
+        .unwrap();
+    let pass = |no_proxy: &[(&str, String)]| {
+        // Nobody listens there.
+        let mut line = orchestrator(&world, &jira).env("HTTPS_PROXY", "http://127.0.0.1:1");
+        for (name, value) in no_proxy {
+            line = line.env(name, value);
+        }
+        line.agent(BEGIN).arg("--once").run()
+    };
+    let out = pass(&[]);
+    assert_eq!(out.code, Some(1));
+    let said = "through the proxy of HTTPS_PROXY";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+    for around in [
+        vec![("NO_PROXY", format!("x.example, {host}"))],
+        vec![("NO_PROXY", String::new()), ("no_proxy", host.to_owned())],
+    ] {
+        let out = pass(&around);
+        assert_eq!(out.code, Some(0), "{around:?}: {}", out.stderr);
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_signed_says_what_to_do() {
+    let jira = fake::Setup::data_center()
+        .https(&["jira.acme.example"])
+        .self_signed()
+        .start();
+    let world = World::new("jira_self_signed");
+    let proxy = jira.proxy();
+    let out = process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-url=https://jira.acme.example"])
+        .env("JIRA_API_TOKEN", jira.token())
+        .env("HTTPS_PROXY", proxy.url())
+        .agent(BEGIN)
+        .arg("--once")
+        .run();
+    assert_eq!(out.code, Some(1));
+    let said = "that is an authority's own: have it sign one for the server";
+    assert!(out.stderr.contains(said), "{}", out.stderr);
+    assert!(out.stderr.contains("--jira-ca-file"), "{}", out.stderr);
+}
+
+#[test]
+fn a_token_file_may_begin_with_a_byte_order_mark() {
+    for jira in both() {
+        let world = World::new("jira_bom");
+        let file = world.path("token");
+        std::fs::write(&file, format!("\u{feff}{}\r\n", jira.token())).unwrap();
+        jira.add(wanted("A-1"));
+        orchestrator(&world, &jira)
+            .arg(format!("--jira-token-file={}", file.display()))
+            .agent(BEGIN)
+            .finish(0);
+    }
+}
+
+#[test]
+fn a_search_that_is_answered_with_something_else_says_with_what() {
+    let answered = |jira: &Fake, kind, body: &str| {
+        let page = Fault::reply(200, kind, body);
+        jira.fault(page.on("POST */search*").always());
+        refused(jira, |line| line)
+    };
+    for jira in both() {
+        let log = answered(&jira, "text/html", "<title>Out of order</title>");
+        let said = "the search's answer is none (status 200: Out of order)";
+        assert!(log.contains(said), "{log}");
+    }
+    for jira in both() {
+        // Wherever it is cut, it is cut within a token.
+        let log = answered(&jira, "text/plain", &jira.token().repeat(60));
+        assert!(!log.contains(&jira.token()[..6]), "{log}");
+    }
+}

@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     cmd::{Call, Cause},
     core::Stamp,
-    http::{Identity, Settings},
+    http::{Identity, Proxy, Settings},
 };
 
 /// Where a pod finds its credentials
@@ -63,6 +63,19 @@ pub struct Access {
     pub user: User,
     /// Of the pod or the context.
     pub namespace: Option<String>,
+}
+
+impl Access {
+    /// The same, through this proxy where no other is named. One would be taken
+    /// for the place that goes by the name of another.
+    #[must_use]
+    pub fn through(mut self, proxy: Option<&Proxy>) -> Access {
+        let settings = &mut self.settings;
+        if settings.proxy.is_none() && settings.connect_to.is_none() {
+            settings.proxy = proxy.cloned();
+        }
+        self
+    }
 }
 
 /// By what the API server knows us, besides a client certificate.
@@ -358,6 +371,7 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
     if cluster.proxy_url.is_some() && connect_to.is_some() {
         return Err("tls-server-name and proxy-url do not go together here".to_owned());
     }
+    let proxy = cluster.proxy_url.as_deref().map(Proxy::at);
     let settings = Settings {
         roots: decoded(
             "certificate-authority-data",
@@ -367,7 +381,9 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
             .zip(key)
             .map(|(certificates, key)| Identity { certificates, key }),
         insecure: cluster.insecure_skip_tls_verify,
-        proxy: cluster.proxy_url.clone(),
+        proxy: proxy
+            .transpose()
+            .map_err(|why| format!("proxy-url: {why}"))?,
         connect_to,
     };
     let user = if let Some(mut exec) = user.exec {

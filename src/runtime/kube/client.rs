@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::{self, Answer, Failed, HeaderMap, Method, Request},
+    http::{self, Answer, Failed, HeaderMap, Method, Proxy, Request},
 };
 
 /// How long a call may take.
@@ -146,6 +146,8 @@ impl<'a> Call<'a> {
 /// The API server, and we as it knows us.
 pub struct Client {
     origin: Origin,
+    /// Of the environment.
+    proxy: Option<Proxy>,
     now: Mutex<Now>,
     /// When it may be asked again, where it asked for a pause.
     pause: Mutex<Option<Instant>>,
@@ -189,12 +191,12 @@ impl Client {
     ///
     /// # Errors
     /// If it is not known where the server is or who we are.
-    pub fn new(origin: Origin) -> Result<Client, String> {
-        let access = origin.access()?;
-        Client::with(origin, access)
+    pub fn new(origin: Origin, proxy: Option<Proxy>) -> Result<Client, String> {
+        let access = origin.access()?.through(proxy.as_ref());
+        Client::with(origin, proxy, access)
     }
 
-    fn with(origin: Origin, access: Access) -> Result<Client, String> {
+    fn with(origin: Origin, proxy: Option<Proxy>, access: Access) -> Result<Client, String> {
         if access.settings.insecure {
             log::warn!(
                 "the certificate of the API server is not checked: insecure-skip-tls-verify"
@@ -203,6 +205,7 @@ impl Client {
         let now = Now::of(access)?;
         Ok(Client {
             origin,
+            proxy,
             now: Mutex::new(now),
             pause: Mutex::default(),
             warned: Mutex::default(),
@@ -338,7 +341,7 @@ impl Client {
             let page = format!("{path}?{query}{and}limit={PAGE}{more}");
             match self.object::<List<T>>(&page) {
                 Ok(mut list) => {
-                    all.extend(list.items.take().into_iter().flatten());
+                    all.append(&mut list.items);
                     if list.metadata.next.is_empty() {
                         return Ok((all, list.metadata.resource_version));
                     }
@@ -382,7 +385,7 @@ impl Client {
             now.held = None;
             if matches!(now.access.user, User::Token(_) | User::Nobody) {
                 // They may have been replaced where they come from.
-                *now = Now::of(self.origin.access()?)?;
+                *now = Now::of(self.origin.access()?.through(self.proxy.as_ref()))?;
             }
         }
         let token = now.token()?.map(|token| format!("Bearer {token}"));

@@ -3,18 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::core::Stamp;
 
 /// A page of a LIST.
 #[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct List<T> {
     /// Of the list.
     #[serde(default)]
     pub metadata: ListMeta,
-    /// Its part on this page. Some servers say of none that they are null.
-    pub items: Option<Vec<T>>,
+    /// Its part on this page. Without any word of them it is no list.
+    #[serde(deserialize_with = "items")]
+    pub items: Vec<T>,
+}
+
+/// Some servers say of none that they are null.
+fn items<'de, T, D>(given: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(given).map(Option::unwrap_or_default)
 }
 
 /// What is said of a list as a whole.

@@ -66,6 +66,29 @@ impl Token {
     }
 }
 
+/// The token in this text, without what may surround it.
+///
+/// # Errors
+/// If it is none; a fragment that shows nothing of it.
+pub fn token_in<'a>(text: &'a str, username: Option<&str>) -> Result<&'a str, String> {
+    // Some editors put a byte order mark before UTF-8.
+    let token = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    if let Some((kind, _)) = token.split_once(char::is_whitespace)
+        && ["bearer", "basic"].contains(&kind.to_ascii_lowercase().as_str())
+    {
+        return Err(format!("it begins with {kind:?}; give the token alone"));
+    }
+    // A password, which goes with a name, may hold anything.
+    let plain = |c: char| match username {
+        Some(_) => !c.is_control(),
+        None => c.is_ascii_graphic(),
+    };
+    match !token.is_empty() && token.chars().all(plain) {
+        true => Ok(token),
+        false => Err("it holds no token, which is one line of plain characters".to_owned()),
+    }
+}
+
 /// Has a value taken out of all that is written, by the name of its secret.
 pub type Hide = Box<dyn Fn(&str, &str) + Send + Sync>;
 
@@ -284,16 +307,8 @@ impl Client {
             Token::File(path) => std::fs::read_to_string(path)
                 .map_err(|e| Trouble::Everything(format!("--jira-token-file: {name}: {e}")))?,
         };
-        let token = text.trim();
-        // A password, which goes with a name, may hold anything.
-        let plain = |c: char| match self.access.username {
-            Some(_) => !c.is_control(),
-            None => c.is_ascii_graphic(),
-        };
-        if token.is_empty() || !token.chars().all(plain) {
-            let why = "it holds no token, which is one line of plain characters";
-            return Err(Trouble::Everything(format!("{name}: {why}")));
-        }
+        let token = token_in(&text, self.access.username.as_deref())
+            .map_err(|why| Trouble::Everything(format!("{name}: {why}")))?;
         let mut state = lock(&self.state);
         if state.token != token {
             (self.hide)("JIRA_API_TOKEN", token);
@@ -374,18 +389,33 @@ impl Client {
             deadline: DEADLINE,
             largest: LARGEST,
         });
-        let clean = |mut answer: Answer| {
-            // What it says is cut for a message, and half a secret is not found.
-            if let (false, Some(token)) = ((200..300).contains(&answer.status), token)
-                && !token.is_empty()
-            {
-                let text = String::from_utf8_lossy(&answer.body);
-                let text = text.replace(&self.credentials(token), "[JIRA_API_TOKEN]");
-                answer.body = text.replace(token, "[JIRA_API_TOKEN]").into_bytes();
+        answer.map(|mut answer| {
+            if let (false, Some(token)) = ((200..300).contains(&answer.status), token) {
+                answer.body = self.clean(&answer.body, token);
             }
             answer
+        })
+    }
+
+    /// Takes the token out: what an answer says is cut for a message, and half
+    /// a secret is not found.
+    fn clean(&self, body: &[u8], token: &str) -> Vec<u8> {
+        let text = String::from_utf8_lossy(body);
+        let text = text.replace(&self.credentials(token), "[JIRA_API_TOKEN]");
+        text.replace(token, "[JIRA_API_TOKEN]").into_bytes()
+    }
+
+    /// A success that is no answer to the question named `what`.
+    #[must_use]
+    pub fn nonsense(&self, answer: &Answer, what: &str) -> Trouble {
+        let token = lock(&self.state).token.clone();
+        let answer = Answer {
+            status: answer.status,
+            headers: answer.headers.clone(),
+            body: self.clean(&answer.body, &token),
         };
-        answer.map(clean)
+        let words = answer::words(&answer);
+        Trouble::Later(format!("jira: {what}'s answer is none ({words})"), None)
     }
 
     /// Takes in that there was no answer, which may be the fault of the ticket
@@ -395,9 +425,13 @@ impl Client {
             Failed::TooLarge => NoAnswer::TooLarge,
             Failed::Broken(why) => {
                 // Only advice hangs on these words.
-                let advice = match why.contains("certificate") {
-                    true => "; for a private authority see --jira-ca-file",
-                    false => "",
+                let advice = if why.contains("CaUsedAsEndEntity") {
+                    "; that is an authority's own: have it sign one for the server, and see \
+                     --jira-ca-file"
+                } else if why.contains("certificate") {
+                    "; for a private authority see --jira-ca-file"
+                } else {
+                    ""
                 };
                 let why = format!("jira at {}: {why}{advice}", origin(url));
                 if issue.is_none() {

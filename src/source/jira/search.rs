@@ -114,7 +114,7 @@ impl Search<'_> {
                 self.client.accepted();
             }
             let page: Page<'_> = serde_json::from_slice(&answer.body)
-                .map_err(|_| Trouble::Later("jira: the search's answer is none".into(), None))?;
+                .map_err(|_| self.client.nonsense(&answer, "the search"))?;
             let from = walk.seen.len();
             for raw in &page.issues {
                 if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {

@@ -25,7 +25,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    pub fn new(hosts: &[String]) -> Tls {
+    pub fn new(hosts: &[String], self_signed: bool) -> Tls {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -40,7 +40,13 @@ impl Tls {
         site.distinguished_name
             .push(DnType::CommonName, "a Jira of a test");
         let key = KeyPair::generate().expect("a key");
-        let certificate = site.signed_by(&key, &issuer).expect("a certificate");
+        let certificate = if self_signed {
+            site.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            site.self_signed(&key)
+        } else {
+            site.signed_by(&key, &issuer)
+        };
+        let certificate = certificate.expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -77,7 +77,7 @@ fn client(server: &str, user: User) -> Client {
         context: None,
         dirs: vec![],
     };
-    Client::with(origin, access).unwrap()
+    Client::with(origin, None, access).unwrap()
 }
 
 fn ok(body: &str) -> (String, String) {
@@ -301,6 +301,8 @@ fn a_list_without_items_is_empty_and_one_in_circles_none() {
     let (empty, _) = server(|_, _| ok(r#"{"items": null, "metadata": {"resourceVersion": "7"}}"#));
     let (items, version) = client(&empty, User::Nobody).list::<Item>("/x", "").unwrap();
     assert_eq!((items.len(), version.as_str()), (0, "7"));
+    let (none, _) = server(|_, _| ok(r#"{"metadata": {"resourceVersion": "7"}}"#));
+    assert!(client(&none, User::Nobody).list::<Item>("/x", "").is_err());
     let (circle, _) = server(|_, _| ok(r#"{"items": [{"n": 1}], "metadata": {"continue": "a"}}"#));
     let Err(Error::Silent(why)) = client(&circle, User::Nobody).list::<Item>("/x", "") else {
         panic!("it ended")
