@@ -20,7 +20,10 @@ mod tests;
 /// # Errors
 /// If the text is not JSON, or nested deeper than 128 levels.
 pub fn markdown(json: &str) -> Result<String, String> {
-    let doc = Doc::read(json).map_err(|e| format!("the document cannot be read: {e}"))?;
+    let doc = Doc::read(json).map_err(|e| match e.to_string().starts_with("recursion limit") {
+        true => "it is nested too deep".to_owned(),
+        false => format!("it is no document: {e}"),
+    })?;
     if json.trim_start().starts_with('"') {
         return Ok(doc.root.text.into_owned());
     }

@@ -65,6 +65,9 @@ struct Category {
 
 #[derive(Debug, Deserialize)]
 struct Field {
+    /// What people call it.
+    #[serde(default)]
+    name: String,
     #[serde(default)]
     required: bool,
     #[serde(rename = "hasDefaultValue", default)]
@@ -90,7 +93,11 @@ impl Transition {
             field.required && !field.has_default && !known
         };
         let fields = self.fields.iter().filter(open);
-        fields.map(|(name, _)| name.as_str()).collect()
+        let fields = fields.map(|(id, field)| match field.name.as_str() {
+            "" => id.as_str(),
+            name => name,
+        });
+        fields.collect()
     }
 }
 

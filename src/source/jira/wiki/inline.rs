@@ -2,7 +2,7 @@
 //!
 //! Goes over the text once. A sign whose partner is missing stays a sign.
 
-use super::{Mark, Marks, Phrase};
+use super::{Mark, Marks, Phrase, macros::Macros};
 use crate::source::jira::markdown::url_around;
 
 /// The signs around a marked text.
@@ -110,8 +110,9 @@ impl<'a> Scan<'a, '_> {
         let Some(name) = known.iter().find(|name| rest.starts_with(**name)) else {
             return 0;
         };
-        let size = match rest[name.len() - 1..].find('}') {
-            Some(n) if !rest[1..name.len() + n].contains('{') => name.len() + n,
+        let given = &rest[name.len() - 1..];
+        let size = match given.find(['{', '}']) {
+            Some(n) if given[n..].starts_with('}') => name.len() + n,
             _ => return 0,
         };
         self.skip(at, size)
@@ -306,8 +307,8 @@ fn is_address(text: &str) -> bool {
     !rest.is_empty()
 }
 
-/// The cells of a row that begins with a bar. Bars in links, images and
-/// monospace belong to them.
+/// The cells of a row that begins with a bar. Bars in links, images, monospace
+/// and code belong to them.
 pub fn cells(row: &str) -> Vec<&str> {
     let b = row.as_bytes();
     let mut cells = Vec::new();
@@ -321,8 +322,16 @@ pub fn cells(row: &str) -> Vec<&str> {
             .filter(|n| rest[*n..].starts_with(end[0]))
             .map_or(0, |n| n + 1)
     };
+    let mut macros = Macros::default();
+    let mut code = macros.first(row, 0, row.len(), false);
     while at < b.len() {
+        if code.as_ref().is_some_and(|code| code.from < at) {
+            code = macros.first(row, at, row.len(), false);
+        }
         at += match b[at] {
+            b'{' if code.as_ref().is_some_and(|code| code.from == at) => {
+                code.as_ref().map_or(1, |code| code.end - at)
+            }
             b'\\' => 2,
             b'[' => 1 + closed(at + 1, &[']', '[', '\n']),
             b'!' => 1 + closed(at + 1, &['!', '\n', ' ']),

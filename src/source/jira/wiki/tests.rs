@@ -120,6 +120,10 @@ fn tables_have_headers_and_cells_with_more_than_a_line() {
             "|[x|http://y]|{{a|b}}|!c.png|thumbnail!|\\||",
             "|  |  |  |  |\n| --- | --- | --- | --- |\n| [x](http://y) | `a\\|b` | [attachment: c.png] | \\| |",
         ),
+        (
+            "|x|{code}a|b{code}|y|",
+            "|  |  |  |\n| --- | --- | --- |\n| x | `a\\|b` | y |",
+        ),
     ]);
 }
 
@@ -298,6 +302,8 @@ fn a_hostile_text_takes_no_longer_and_stays_small() {
         "{quote}",
         "{quote}\n",
         "{panel}a",
+        "{anchor:",
+        "|{code}a",
         "{color:",
         "{color}",
         "{*}",
