@@ -206,7 +206,11 @@ fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings 
             labels,
             by_label: given.query.is_none(),
             blocks_link: given.blocks_link.clone(),
-            repos,
+            // An agent finds it in its environment, whatever its command names.
+            repos: Repos {
+                needed: true,
+                ..repos
+            },
         },
         start: jira::transition::Move::parse(&given.start_status),
         done: jira::transition::Move::parse(&given.done_status),

@@ -42,6 +42,8 @@ pub mod site;
 pub mod transition;
 pub mod wiki;
 
+/// How often a ticket is tried to be moved that Jira does not move just now.
+const MOVES: u32 = 3;
 /// How long a ticket has to be gone before its report is given up.
 const GONE: Duration = Duration::from_secs(3600);
 /// Tickets that are looked up with one call.
@@ -74,6 +76,8 @@ pub struct Jira {
     gone: Mutex<BTreeMap<String, Stamp>>,
     /// Tickets whose look-up broke off, by id.
     broke: Mutex<BTreeSet<String>>,
+    /// How often tickets could not be moved, by id.
+    unmoved: Mutex<BTreeMap<String, u32>>,
     /// What has been said of polls.
     said: Mutex<BTreeSet<String>>,
 }
@@ -88,6 +92,7 @@ impl Jira {
             page: Mutex::new(search::PAGE),
             gone: Mutex::default(),
             broke: Mutex::default(),
+            unmoved: Mutex::default(),
             said: Mutex::default(),
         }
     }
@@ -462,7 +467,11 @@ impl Jira {
         }
         let path = format!("/issue/{id}/transitions?expand=transitions.fields");
         let answer = self.client.call(&Call::get(&path).about(id))?;
-        self.expect(&answer, &[200], "its transitions")?;
+        match answer.status {
+            200 => {}
+            400..500 => return Ok(Err(answer::words(&answer))),
+            _ => return self.unmoved(id, &answer, "its transitions"),
+        }
         #[derive(Deserialize)]
         struct Offered {
             #[serde(default)]
@@ -487,11 +496,32 @@ impl Jira {
             _ => answer,
         };
         match answer.status {
-            200 | 204 => Ok(Ok(())),
+            200 | 204 => {
+                super::lock(&self.unmoved).remove(id);
+                Ok(Ok(()))
+            }
             // 500 is what Data Center says to a transition that is gone.
             400 | 403 | 404 | 413 | 422 | 500 => Ok(Err(answer::words(&answer))),
-            _ => Err(self.client.later(&answer, "a transition")),
+            _ => self.unmoved(id, &answer, "a transition"),
         }
+    }
+
+    /// An answer that may be another one next time. It is not waited for long:
+    /// without its status a ticket has been told all the same.
+    fn unmoved(
+        &self,
+        id: &str,
+        answer: &Answer,
+        what: &str,
+    ) -> Result<Result<(), String>, Trouble> {
+        let mut unmoved = super::lock(&self.unmoved);
+        let times = unmoved.entry(id.to_owned()).or_default();
+        *times += 1;
+        if *times < MOVES && !self.settings.forgets {
+            return Err(self.client.later(answer, what));
+        }
+        unmoved.remove(id);
+        Ok(Err(answer::words(answer)))
     }
 
     fn make(&self, id: &str, choice: &Choice, with_fields: bool) -> Result<Answer, Trouble> {

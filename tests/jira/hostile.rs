@@ -8,6 +8,9 @@ use crate::process::{BEGIN, begun, mark_file};
 /// Writes what it is given into files, byte by byte.
 const WRITE: &str = r#"printf %s "$RECAC_ITEM_DESCRIPTION" >"$MARKS/description"; printf %s "$RECAC_ITEM_SUMMARY" >"$MARKS/summary"; printf %s "$RECAC_REPO_URL" >"$MARKS/repo""#;
 
+/// For tickets that name no repository.
+const DEFAULT: &str = "--default-repo=https://github.com/acme/shop";
+
 #[test]
 fn a_repository_in_a_smart_link_is_found() {
     let card = json!({"type": "doc", "version": 1, "content": [
@@ -47,9 +50,8 @@ fn a_ticket_without_a_repository_is_skipped_with_advice() {
                 .label("recac-agent")
                 .text("Repo: file:///etc"),
         );
-        let out = orchestrator(&world, &jira)
-            .arg("--agent-command=sh -c 'exit 0' sh {repo_url}")
-            .finish(1);
+        // Also where the agent's command does not name it.
+        let out = orchestrator(&world, &jira).agent("exit 0").finish(1);
         assert!(
             out.stderr.contains("no repository: add a line"),
             "{}",
@@ -62,7 +64,7 @@ fn a_ticket_without_a_repository_is_skipped_with_advice() {
         );
         orchestrator(&world, &jira)
             .arg("--agent-command=sh -c 'exit 0' sh {repo_url}")
-            .arg("--default-repo=https://github.com/acme/shop")
+            .arg(DEFAULT)
             .finish(1);
         assert_eq!(jira.labels("A-1").len(), 2);
         assert_eq!(jira.labels("A-2").len(), 1);
@@ -77,7 +79,10 @@ fn the_longest_description_arrives_whole() {
         // variable may hold, so its end is cut, and it says so.
         let long = "\u{1f600}".repeat(32_767);
         jira.add(Ticket::new("A-1").label("recac-agent").text(&long));
-        let out = orchestrator(&world, &jira).agent(WRITE).finish(0);
+        let out = orchestrator(&world, &jira)
+            .arg(DEFAULT)
+            .agent(WRITE)
+            .finish(0);
         let text = mark_file(&world, "description");
         assert!(text.starts_with(&"\u{1f600}".repeat(20_000)));
         assert!(
@@ -98,12 +103,13 @@ fn no_text_of_a_ticket_is_ever_code() {
         jira.add(ticket.text(hostile).comment("Mia $(id)", hostile));
         let dry = orchestrator(&world, &jira)
             .agent(WRITE)
-            .arg("--dry-run")
+            .args([DEFAULT, "--dry-run"])
             .run();
         assert_eq!(dry.code, Some(0));
         assert_eq!((jira.comments("A-1").len(), begun(&world)), (1, 0));
         let agent = format!("{WRITE}; printf '%s\\n' \"$RECAC_ITEM_SUMMARY\"; ls");
         orchestrator(&world, &jira)
+            .arg(DEFAULT)
             .arg(format!(
                 "--agent-command=sh -c '{}' sh {{summary}}",
                 agent.replace('\'', r"'\''")
@@ -135,10 +141,9 @@ fn a_ticket_too_deep_to_read_is_refused_alone() {
     let out = orchestrator(&world, &jira).agent(BEGIN).finish(1);
     assert_eq!(begun(&world), 1);
     assert_eq!(jira.labels("A-2").len(), 2);
-    let told = out
-        .stderr
-        .lines()
-        .any(|l| l.contains("its description cannot be read") && l.contains("A-1"));
+    let told = out.stderr.lines().any(|l| {
+        l.contains("its description cannot be read: it is nested too deep") && l.contains("A-1")
+    });
     assert!(told, "{}", out.stderr);
 }
 
@@ -157,7 +162,7 @@ fn a_megabyte_of_odd_documents_reaches_the_agent_or_is_refused() {
     );
     orchestrator(&world, &jira)
         .agent(WRITE)
-        .args(["--once", "--wait"])
+        .args([DEFAULT, "--once", "--wait"])
         .run();
     assert!(mark_file(&world, "description").len() < 128 * 1024);
     assert_eq!(jira.labels("A-1").len(), 2);

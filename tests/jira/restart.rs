@@ -156,3 +156,29 @@ fn a_start_that_could_not_be_shown_is_shown_later() {
         assert_eq!(begun(&world), 1);
     }
 }
+
+#[test]
+fn a_status_that_cannot_be_changed_does_not_hold_up_its_report() {
+    for fault in [
+        Fault::status(403).on("GET */transitions"),
+        Fault::status(409).on("POST */transitions"),
+    ] {
+        let jira = Fake::cloud();
+        let world = World::new("jira_unmoved");
+        jira.add(wanted("A-1"));
+        jira.fault(fault.always());
+        let line = orchestrator(&world, &jira)
+            .args(["--jira-start-status=none", "--jira-done-status=Done"])
+            .agent(BEGIN);
+        let run = line.clone().start();
+        run.wait_for_log("its status is not changed");
+        world.wait_for("it is told", || run_dirs(&world).is_empty());
+        assert_eq!(run.terminate().code, Some(0));
+        assert_eq!(jira.labels("A-1"), ["recac-agent", "recac-agent-done"]);
+        assert_eq!(jira.comments("A-1").len(), 1);
+        // One pass has no next time.
+        jira.add(wanted("B-1"));
+        let out = line.finish(0);
+        assert!(out.stderr.contains("its status is not changed"));
+    }
+}
