@@ -228,6 +228,15 @@ fn the_gateway_can_be_named_and_a_path_is_kept() {
             jira.browse_url("A-1")
         ))
         .finish(0);
+    // Who may not ask it where people look at tickets does not know.
+    jira.add(wanted("A-2"));
+    jira.fault(Fault::status(403).on("GET */serverInfo").always());
+    process::orchestrator(&world)
+        .args(["--poller=jira", "--jira-deployment=cloud"])
+        .arg(format!("--jira-url={}", jira.gateway_url()))
+        .env("JIRA_API_TOKEN", jira.token())
+        .agent("test -z \"$RECAC_ITEM_URL\"")
+        .finish(0);
     let jira = fake::Setup::data_center().context("/jira").start();
     jira.add(wanted("A-1"));
     orchestrator(&world, &jira)

@@ -591,7 +591,7 @@ impl Client {
         let cloud = base != self.access.url || site::is_atlassian(base) || nonsense;
         let guessed = Site {
             base: base.to_owned(),
-            browse: self.access.url.clone(),
+            browse: site::browse(&self.access.url),
             deployment: match cloud {
                 true => Deployment::Cloud,
                 false => Deployment::DataCenter,
@@ -615,7 +615,7 @@ impl Client {
         let browse = info.and_then(|info| info.browse());
         let site = Site {
             base: base.to_owned(),
-            browse: browse.unwrap_or_else(|| self.access.url.clone()),
+            browse: browse.unwrap_or_else(|| site::browse(&self.access.url)),
             deployment,
         };
         let answer = ask(format!("{base}/rest/api/{}/myself", deployment.version()))?;

@@ -210,7 +210,8 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
     if !is_key(&key) {
         return Err(format!("the ticket of id {id} has no key that can be used"));
     }
-    let url = format!("{}/browse/{key}", reading.browse);
+    let known = !reading.browse.is_empty();
+    let url = known.then(|| format!("{}/browse/{key}", reading.browse));
     let fields = raw
         .fields
         .map(|fields| serde_json::from_str::<Fields<'_>>(fields.get()));
@@ -250,7 +251,7 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
         Named::Several | Named::None => None,
     };
     let env = BTreeMap::new();
-    let fingerprint = Fingerprint::of(&key, &summary, &description, own, Some(&url), &env);
+    let fingerprint = Fingerprint::of(&key, &summary, &description, own, url.as_deref(), &env);
     let facts = match keep {
         Keep::Outline => vec![],
         Keep::Whole => facts(&key, &status, &labels, &fields),
@@ -264,7 +265,7 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
             Keep::Whole => description,
         },
         repo_url,
-        url: Some(url),
+        url,
         env,
         facts,
         fingerprint,

@@ -21,7 +21,7 @@ impl Deployment {
 pub struct Site {
     /// What comes before `/rest`: the URL that was given, or the gateway's.
     pub base: String,
-    /// What comes before `/browse` in links for people.
+    /// What comes before `/browse` in links for people; empty if unknown.
     pub browse: String,
     /// Which kind it is.
     pub deployment: Deployment,
@@ -70,6 +70,16 @@ pub fn gateway(tenant_info: &[u8]) -> Option<String> {
     let id = tenant.cloud_id;
     let lawful = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     lawful.then(|| format!("https://{GATEWAY}/ex/jira/{id}"))
+}
+
+/// What comes before `/browse` where Jira does not say: what it was called by,
+/// unless that is a gateway's, which shows people nothing.
+#[must_use]
+pub fn browse(url: &str) -> String {
+    match url.contains("/ex/jira/") {
+        true => String::new(),
+        false => url.to_owned(),
+    }
 }
 
 const GATEWAY: &str = "api.atlassian.com";
