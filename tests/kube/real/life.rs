@@ -343,7 +343,7 @@ fn a_suspended_job_waits_for_its_queue_and_is_not_pending() {
         .orchestrator()
         .agent("true")
         .arg(kube.template(&json!({"spec": {"suspend": true}})))
-        .args(["--start-timeout=8s", "--max-agents=1", "--once", "--wait"])
+        .args(["--start-timeout=30s", "--max-agents=1", "--once", "--wait"])
         .start();
     for id in ["A-1", "A-2"] {
         let job = kube.until("it is there", || kube.jobs(id).pop());
@@ -355,7 +355,7 @@ fn a_suspended_job_waits_for_its_queue_and_is_not_pending() {
             .unwrap();
         kube.wait_for("its time to start would be over", || {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.unwrap().as_millis() as u64 > created.0 + 11_000
+            now.unwrap().as_millis() as u64 > created.0 + 33_000
         });
         assert_eq!(kube.outcomes().len(), if id == "A-1" { 0 } else { 1 });
         // It has the one slot.

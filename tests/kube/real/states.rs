@@ -12,7 +12,7 @@ fn ends_badly(kube: &Kube, agent: &str, args: &[String]) -> (Value, String) {
     kube.items(&json!([{"id": "A-1"}]));
     kube.orchestrator()
         .arg(format!("--agent-command={agent}"))
-        .args(["--start-timeout=12s", "--max-attempts=1"])
+        .args(["--start-timeout=20s", "--max-attempts=1"])
         .args(args)
         .finish(1);
     let outcome = kube.outcome("A-1");
@@ -155,7 +155,7 @@ fn what_pod_security_has_against_a_pod_is_told() {
     let output = kube
         .orchestrator()
         .agent("true")
-        .args(["--start-timeout=12s", "--max-attempts=1"])
+        .args(["--start-timeout=20s", "--max-attempts=1"])
         .finish(1);
     let outcome = kube.outcome("A-1");
     let reason = outcome["reason"].as_str().unwrap();
