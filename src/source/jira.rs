@@ -133,14 +133,11 @@ impl Jira {
     /// What has become of these tickets.
     #[must_use]
     pub fn look_up(&self, ids: &[&str]) -> Looked {
-        let mut looked = Looked::default();
         let site = match self.client.site() {
             Ok(site) => site,
-            Err(trouble) => {
-                looked.trouble = Some(trouble);
-                return looked;
-            }
+            Err(trouble) => return Looked::of(Err(trouble)),
         };
+        let mut looked = Looked::default();
         for batch in ids.chunks(BATCH) {
             match self.read_batch(&site, batch) {
                 Ok(tickets) => looked.standings.extend(tickets.into_iter().map(|ticket| {
@@ -167,12 +164,7 @@ impl Jira {
     pub fn fresh(&self, ids: &[&str]) -> Looked {
         let site = match self.client.site() {
             Ok(site) => site,
-            Err(trouble) => {
-                return Looked {
-                    trouble: Some(trouble),
-                    ..Looked::default()
-                };
-            }
+            Err(trouble) => return Looked::of(Err(trouble)),
         };
         self.each(ids, Looked::default(), |id| {
             let Some(mut ticket) = self.read(&site, id, Keep::Whole)? else {

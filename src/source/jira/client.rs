@@ -242,10 +242,7 @@ impl Client {
         let site = self.find(&token)?;
         let version = site.deployment.version();
         let url = format!("{}/rest/api/{version}{}", site.base, call.path);
-        let answer = self
-            .send(call.method, &url, Some(&token), call.body)
-            .map_err(|failed| self.broke(failed, &url, call.issue))?;
-        self.heed(&answer, call.issue)?;
+        let answer = self.ask(call.method, &url, Some(&token), call.body, call.issue)?;
         let anonymous = site::identity(&answer) == Identity::Anonymous;
         if answer.status == 401 || site::wants_captcha(&answer) || anonymous {
             return Err(self.refuse(&answer, Some(&site)).into());
@@ -358,6 +355,22 @@ impl Client {
             None => Ok(()),
             Some(until) => Err(Trouble::Later(LEFT_ALONE.into(), Some(*until - now))),
         }
+    }
+
+    /// Asks, and takes in what concerns every call after it.
+    fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+        issue: Option<&str>,
+    ) -> Result<Answer, NoAnswer> {
+        let answer = self
+            .send(method, url, token, body)
+            .map_err(|failed| self.broke(failed, url, issue))?;
+        self.heed(&answer, issue)?;
+        Ok(answer)
     }
 
     fn send(
@@ -554,10 +567,7 @@ impl Client {
             return Ok(None);
         }
         let info = format!("{}/_edge/tenant_info", origin(url));
-        let answer = self
-            .send(Method::Get, &info, None, None)
-            .map_err(|failed| self.broke(failed, &info, None))?;
-        self.heed(&answer, None)?;
+        let answer = self.ask(Method::Get, &info, None, None, None)?;
         match answer.status {
             200 => Ok(site::gateway(&answer.body)),
             404 => Ok(None),
@@ -574,10 +584,7 @@ impl Client {
                 || site::identity(answer) == Identity::Anonymous
         };
         let ask = |path: String| -> Result<Answer, Trouble> {
-            let answer = self
-                .send(Method::Get, &path, Some(token), None)
-                .map_err(|failed| self.broke(failed, &path, None))?;
-            self.heed(&answer, None)?;
+            let answer = self.ask(Method::Get, &path, Some(token), None, None)?;
             match self.redirected(&answer) {
                 Some(trouble) => Err(trouble),
                 None => Ok(answer),
