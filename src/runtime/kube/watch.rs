@@ -36,6 +36,13 @@ struct Line<'a> {
     object: &'a RawValue,
 }
 
+/// The uids of the runs of which this is no news any more.
+#[derive(Default)]
+struct Told {
+    begun: BTreeSet<String>,
+    ended: BTreeSet<String>,
+}
+
 /// What such a line means to us.
 #[derive(Debug, PartialEq)]
 enum News {
@@ -52,7 +59,7 @@ impl Kube {
     /// Calls `wake` when a run has begun or ended, for as long as that says true.
     pub fn watch(&self, wake: impl Fn() -> bool) {
         let mut version = self.version();
-        let mut told = BTreeSet::new();
+        let mut told = Told::default();
         loop {
             let begun = Instant::now();
             match self.listen(&mut version, &mut told, &wake) {
@@ -89,7 +96,7 @@ impl Kube {
     fn listen(
         &self,
         version: &mut String,
-        told: &mut BTreeSet<String>,
+        told: &mut Told,
         wake: &impl Fn() -> bool,
     ) -> Result<bool, String> {
         let path = format!(
@@ -131,9 +138,8 @@ impl Kube {
     }
 }
 
-/// Reads a line; `told` holds the uids of the runs whose end is no news, and
-/// behind a `+` of those whose begin is none.
-fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
+/// Reads a line.
+fn news(line: &[u8], told: &mut Told) -> Result<News, String> {
     let odd = |e: serde_json::Error| format!("cannot read what it says: {e}");
     let line: Line = serde_json::from_slice(line).map_err(odd)?;
     if line.kind == "ERROR" {
@@ -144,8 +150,8 @@ fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
     let version = meta.resource_version.clone();
     let news = match line.kind {
         "DELETED" => {
-            told.remove(&meta.uid);
-            told.remove(&format!("+{}", meta.uid));
+            told.begun.remove(&meta.uid);
+            told.ended.remove(&meta.uid);
             !meta.annotations.contains_key(REPORTED)
         }
         "ADDED" | "MODIFIED" => {
@@ -157,8 +163,8 @@ fn news(line: &[u8], told: &mut BTreeSet<String>) -> Result<News, String> {
             .has_ended();
             let told_of = meta.annotations.contains_key(REPORTED);
             // From its begin on its time runs, and only a look says how long.
-            ended && !told_of && told.insert(meta.uid.clone())
-                || ready && told.insert(format!("+{}", meta.uid))
+            ended && !told_of && told.ended.insert(meta.uid.clone())
+                || ready && told.begun.insert(meta.uid)
         }
         _ => false,
     };
@@ -187,7 +193,7 @@ mod tests {
 
     #[test]
     fn begin_and_end_of_a_run_are_news_once() {
-        let mut told = BTreeSet::new();
+        let mut told = Told::default();
         let mut of = |kind: &str, status: Value, annotations: Value| {
             news(&line(kind, status, annotations), &mut told).unwrap()
         };
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_or_odd_is_no_news() {
-        let mut told = BTreeSet::new();
+        let mut told = Told::default();
         let gone = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#;
         assert_eq!(news(gone, &mut told), Ok(News::Lost));
         for odd in ["", "{", "{}", r#"{"type":"ADDED","object":7}"#] {
