@@ -44,7 +44,7 @@ pub struct Kube {
     /// An image with a shell, which nodes have.
     pub image: String,
     admin: PathBuf,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Deref for Kube {
@@ -100,7 +100,7 @@ impl Kube {
             namespace,
             image,
             admin,
-            _turn: turn,
+            turn,
         };
         kube.kubectl(&["create", "namespace", &kube.namespace]);
         let (config, namespace) = (kube.admin.clone(), kube.namespace.clone());
@@ -125,15 +125,21 @@ impl Kube {
             );
             format!("--- what is in the namespace\n{get}\n{events}\n{map}")
         });
+        // Whoever had it to himself may leave much behind, and gives it back
+        // as it was.
+        let wait = matches!(kube.turn, Turn::Alone { .. });
         kube.at_end(move |world| {
-            let all = [
-                "delete",
-                "namespace",
-                &namespace,
-                "--wait=false",
-                "--ignore-not-found",
-            ];
-            kubectl(world, &all);
+            let wait = format!("--wait={wait}");
+            kubectl(
+                world,
+                &[
+                    "delete",
+                    "namespace",
+                    &namespace,
+                    "--ignore-not-found",
+                    &wait,
+                ],
+            );
         });
         kube.identity();
         kube

@@ -20,7 +20,7 @@ fn what_is_forbidden_counts_against_nobody_and_goes_on_when_it_is_allowed_again(
     let started = kube
         .orchestrator()
         .agent(&format!("{AWAIT} await go"))
-        .args(["--max-agents=1", "--start-timeout=20s", "--max-attempts=1"])
+        .args(["--max-agents=1", "--max-attempts=1"])
         .start();
     let pod = kube.running("A-1");
     let binding = format!("rolebinding/{}", kube.account());
@@ -162,7 +162,7 @@ fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
     let started = kube
         .orchestrator()
         .agent("sleep 3; echo done")
-        .args(["--max-agents=2", "--start-timeout=30s"])
+        .arg("--max-agents=2")
         .start();
     kube.running("A-1");
     kube.running("A-2");

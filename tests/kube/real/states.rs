@@ -4,17 +4,41 @@
 use serde_json::{Value, json};
 
 use super::Kube;
+use crate::world::Orchestrator;
 
 /// Runs one item to its end, which is bad, with these arguments; gives its
 /// outcome, and the reason in it.
 #[track_caller]
 fn ends_badly(kube: &Kube, agent: &str, args: &[String]) -> (Value, String) {
     kube.items(&json!([{"id": "A-1"}]));
+    line(kube, agent, args).finish(1);
+    ended_badly(kube)
+}
+
+/// Runs one item whose pod never starts, until Kubernetes has found out why
+/// (this word is in its `pods`, or their `events`), and then to its end; gives
+/// the reason in its outcome, and what the program said before.
+#[track_caller]
+fn never_starts(kube: &Kube, args: &[String], [of, sign]: [&str; 2]) -> (String, String) {
+    kube.items(&json!([{"id": "A-1"}]));
+    let patient = line(kube, "true", args).arg("--start-timeout=1h").start();
+    kube.wait_for(&format!("{sign} is seen"), || {
+        kube.kubectl(&["get", of, "-o", "json"]).contains(sign)
+    });
+    let said = patient.terminate().stderr;
+    line(kube, "true", args).arg("--start-timeout=1s").finish(1);
+    (ended_badly(kube).1, said)
+}
+
+fn line<'k>(kube: &'k Kube, agent: &str, args: &[String]) -> Orchestrator<'k> {
     kube.orchestrator()
         .arg(format!("--agent-command={agent}"))
-        .args(["--start-timeout=20s", "--max-attempts=1"])
+        .arg("--max-attempts=1")
         .args(args)
-        .finish(1);
+}
+
+#[track_caller]
+fn ended_badly(kube: &Kube) -> (Value, String) {
     let outcome = kube.outcome("A-1");
     assert_eq!(outcome["outcome"], "failed", "{outcome}");
     kube.assert_nothing_left();
@@ -40,7 +64,7 @@ fn an_image_that_is_not_on_the_node_is_named() {
         return;
     };
     let args = ["--image=no-such:1", "--image-pull-policy=Never"].map(str::to_owned);
-    let (_, reason) = ends_badly(&kube, "true", &args);
+    let (reason, _) = never_starts(&kube, &args, ["pods", "ErrImageNeverPull"]);
     assert_says(&reason, &["ErrImageNeverPull", "no-such:1"]);
 }
 
@@ -53,7 +77,8 @@ fn a_registry_that_refuses_is_named() {
         "--image=127.0.0.1:1/no-such:1",
         "--image-pull-policy=Always",
     ];
-    let (_, reason) = ends_badly(&kube, "true", &args.map(str::to_owned));
+    let args = args.map(str::to_owned);
+    let (reason, _) = never_starts(&kube, &args, ["pods", "ImagePullBackOff"]);
     assert_says(&reason, &["127.0.0.1:1/no-such:1"]);
     assert!(
         reason.contains("ErrImagePull") || reason.contains("ImagePullBackOff"),
@@ -68,7 +93,8 @@ fn a_secret_that_is_missing_is_named() {
     };
     let from = json!([{"secretRef": {"name": "missing"}}]);
     let template = pod(&json!({"containers": [{"name": "agent", "envFrom": from}]}));
-    let (_, reason) = ends_badly(&kube, "true", &[kube.template(&template)]);
+    let args = [kube.template(&template)];
+    let (reason, _) = never_starts(&kube, &args, ["pods", "CreateContainerConfigError"]);
     assert_says(
         &reason,
         &["CreateContainerConfigError", "secret \"missing\" not found"],
@@ -81,7 +107,8 @@ fn a_node_that_nobody_is_is_named() {
         return;
     };
     let template = pod(&json!({"nodeSelector": {"pool": "none"}}));
-    let (_, reason) = ends_badly(&kube, "true", &[kube.template(&template)]);
+    let args = [kube.template(&template)];
+    let (reason, _) = never_starts(&kube, &args, ["pods", "Unschedulable"]);
     assert_says(
         &reason,
         &[
@@ -98,7 +125,7 @@ fn a_service_account_that_is_missing_is_named() {
         return;
     };
     let args = ["--agent-service-account=missing".to_owned()];
-    let (_, reason) = ends_badly(&kube, "true", &args);
+    let (reason, _) = never_starts(&kube, &args, ["events", "FailedCreate"]);
     assert_says(&reason, &["serviceaccount \"missing\" not found"]);
 }
 
@@ -108,7 +135,7 @@ fn a_quota_without_room_for_the_pod_is_named() {
         return;
     };
     kube.kubectl(&["create", "quota", "none", "--hard=pods=0"]);
-    let (_, reason) = ends_badly(&kube, "true", &[]);
+    let (reason, _) = never_starts(&kube, &[], ["events", "FailedCreate"]);
     assert_says(&reason, &["exceeded quota: none"]);
 }
 
@@ -151,21 +178,10 @@ fn what_pod_security_has_against_a_pod_is_told() {
     };
     let label = "pod-security.kubernetes.io/enforce=restricted";
     kube.kubectl(&["label", "namespace", &kube.namespace, label]);
-    kube.items(&json!([{"id": "A-1"}]));
-    let output = kube
-        .orchestrator()
-        .agent("true")
-        .args(["--start-timeout=20s", "--max-attempts=1"])
-        .finish(1);
-    let outcome = kube.outcome("A-1");
-    let reason = outcome["reason"].as_str().unwrap();
-    assert_says(reason, &["violates PodSecurity", "runAsNonRoot != true"]);
+    let (reason, said) = never_starts(&kube, &[], ["events", "FailedCreate"]);
+    assert_says(&reason, &["violates PodSecurity", "runAsNonRoot != true"]);
     // The server had warned, and that is in the log.
-    assert!(
-        output.stderr.contains("would violate PodSecurity"),
-        "{}",
-        output.stderr
-    );
+    assert!(said.contains("would violate PodSecurity"), "{said}");
 }
 
 #[test]
@@ -173,9 +189,7 @@ fn a_command_that_is_not_in_the_image_is_named() {
     let Some(kube) = Kube::new("no_command") else {
         return;
     };
-    // It ends by itself, however slow the node is.
-    let patient = ["--start-timeout=60s".to_owned()];
-    let (outcome, reason) = ends_badly(&kube, "/no/such/program", &patient);
+    let (outcome, reason) = ends_badly(&kube, "/no/such/program", &[]);
     assert_says(&reason, &["/no/such/program"]);
     assert_eq!(outcome["exit_code"], 127, "{outcome}");
 }
@@ -186,8 +200,7 @@ fn an_agent_that_takes_too_much_memory_is_told_of_as_such() {
         return;
     };
     let agent = "sh -c 'x=0123456789; while :; do x=$x$x; done'";
-    let given = ["--start-timeout=60s", "--agent-memory=20Mi"].map(str::to_owned);
-    let (outcome, reason) = ends_badly(&kube, agent, &given);
+    let (outcome, reason) = ends_badly(&kube, agent, &["--agent-memory=20Mi".to_owned()]);
     assert_eq!(outcome["exit_code"], 137, "{outcome}");
     assert_says(&reason, &["out of memory"]);
 }
