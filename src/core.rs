@@ -362,7 +362,7 @@ impl Core {
                     let why = format!("not started within {}{why}", spell(limit));
                     return due(stop(StopCause::StartTimeout, why));
                 }
-                self.of_live(now, run, seen, Keeping::Pending, wake)
+                self.of_live(now, run, seen, Keeping::Pending(why.clone()), wake)
             }
             State::Running { since, .. } => {
                 let limit = self.limits.agent_timeout;

@@ -82,8 +82,8 @@ pub enum Waiting {
 /// Why a run is left alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Keeping {
-    /// It waits for its runtime.
-    Pending,
+    /// It waits for its runtime; what for, in the runtime's words.
+    Pending(Option<String>),
     /// Its agent runs.
     Running,
     /// It was told to stop.
@@ -126,7 +126,7 @@ impl Verdict {
             Verdict::Spawn(_) | Verdict::Stop(_) | Verdict::Report(_) | Verdict::Remove(_) => true,
             Verdict::Skip(_) => false,
             Verdict::Keep(keeping) => match keeping {
-                Keeping::Pending
+                Keeping::Pending(_)
                 | Keeping::Running
                 | Keeping::Stopping
                 | Keeping::Grace { .. }
@@ -194,7 +194,8 @@ impl fmt::Display for Waiting {
 impl fmt::Display for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Keeping::Pending => f.write_str("pending"),
+            Keeping::Pending(None) => f.write_str("pending"),
+            Keeping::Pending(Some(why)) => write!(f, "pending: {why}"),
             Keeping::Running => f.write_str("running"),
             Keeping::Stopping => f.write_str("stopping"),
             Keeping::Grace { until, why } => {
@@ -332,7 +333,12 @@ mod tests {
         }
         let why = "the ticket is closed".to_owned();
         let keeps = [
-            (Keeping::Pending, true, "pending"),
+            (Keeping::Pending(None), true, "pending"),
+            (
+                Keeping::Pending(Some("no node has room".into())),
+                true,
+                "pending: no node has room",
+            ),
             (Keeping::Running, true, "running"),
             (Keeping::Stopping, true, "stopping"),
             (

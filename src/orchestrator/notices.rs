@@ -57,9 +57,9 @@ fn level(verdict: &Verdict) -> Option<Level> {
         Verdict::Skip(_) => Level::Warn,
         Verdict::Remove(_) => Level::Debug,
         Verdict::Keep(keeping) => match keeping {
-            Keeping::Running | Keeping::Grace { .. } => Level::Info,
+            Keeping::Running | Keeping::Pending(Some(_)) | Keeping::Grace { .. } => Level::Info,
             Keeping::ForRetry(_) => Level::Warn,
-            Keeping::Pending
+            Keeping::Pending(None)
             | Keeping::Stopping
             | Keeping::InHand
             | Keeping::Told

@@ -5,15 +5,16 @@ use super::*;
 
 #[test]
 fn a_run_pending_too_long_is_stopped_with_the_word_of_the_runtime() {
-    for (why, words) in [
-        (None, "stop: not started within 10m"),
+    for (why, waits, words) in [
+        (None, "pending", "stop: not started within 10m"),
         (
             Some("0/3 nodes are available"),
+            "pending: 0/3 nodes are available",
             "stop: not started within 10m: 0/3 nodes are available",
         ),
     ] {
         let world = see(&[item("IT-1")], &[run("IT-1", 1).pending(why)]);
-        assert_eq!(world.says(599), ["waits: it has a run", "pending"]);
+        assert_eq!(world.says(599), ["waits: it has a run", waits]);
         assert_eq!(world.wake(599), Some(at(600)));
         assert_eq!(world.says(600)[1], words);
         let stop = world.stop(601);

@@ -15,19 +15,22 @@ fn ends_badly(kube: &Kube, agent: &str, args: &[String]) -> (Value, String) {
     ended_badly(kube)
 }
 
-/// Runs one item whose pod never starts, until Kubernetes has found out why
-/// (this word is in its `pods`, or their `events`), and then to its end; gives
-/// the reason in its outcome, and what the program said before.
+/// Runs one item whose pod never starts, until the log says why in these words,
+/// and then to its end. The outcome says so, too; gives its reason, and the log.
 #[track_caller]
-fn never_starts(kube: &Kube, args: &[String], [of, sign]: [&str; 2]) -> (String, String) {
+fn never_starts(kube: &Kube, args: &[String], words: &[&str]) -> (String, String) {
     kube.items(&json!([{"id": "A-1"}]));
     let patient = line(kube, "true", args).arg("--start-timeout=1h").start();
-    kube.wait_for(&format!("{sign} is seen"), || {
-        kube.kubectl(&["get", of, "-o", "json"]).contains(sign)
+    kube.wait_for(&format!("the log says {words:?}"), || {
+        let log = patient.stderr();
+        let mut said = log.lines().filter(|line| line.contains("pending: "));
+        said.any(|line| words.iter().all(|word| line.contains(word)))
     });
-    let said = patient.terminate().stderr;
+    let log = patient.terminate().stderr;
     line(kube, "true", args).arg("--start-timeout=1s").finish(1);
-    (ended_badly(kube).1, said)
+    let (_, reason) = ended_badly(kube);
+    assert_says(&reason, words);
+    (reason, log)
 }
 
 fn line<'k>(kube: &'k Kube, agent: &str, args: &[String]) -> Orchestrator<'k> {
@@ -64,8 +67,7 @@ fn an_image_that_is_not_on_the_node_is_named() {
         return;
     };
     let args = ["--image=no-such:1", "--image-pull-policy=Never"].map(str::to_owned);
-    let (reason, _) = never_starts(&kube, &args, ["pods", "ErrImageNeverPull"]);
-    assert_says(&reason, &["ErrImageNeverPull", "no-such:1"]);
+    never_starts(&kube, &args, &["ErrImageNeverPull", "no-such:1"]);
 }
 
 #[test]
@@ -78,8 +80,7 @@ fn a_registry_that_refuses_is_named() {
         "--image-pull-policy=Always",
     ];
     let args = args.map(str::to_owned);
-    let (reason, _) = never_starts(&kube, &args, ["pods", "ImagePullBackOff"]);
-    assert_says(&reason, &["127.0.0.1:1/no-such:1"]);
+    let (reason, _) = never_starts(&kube, &args, &["127.0.0.1:1/no-such:1"]);
     assert!(
         reason.contains("ErrImagePull") || reason.contains("ImagePullBackOff"),
         "{reason}"
@@ -94,9 +95,9 @@ fn a_secret_that_is_missing_is_named() {
     let from = json!([{"secretRef": {"name": "missing"}}]);
     let template = pod(&json!({"containers": [{"name": "agent", "envFrom": from}]}));
     let args = [kube.template(&template)];
-    let (reason, _) = never_starts(&kube, &args, ["pods", "CreateContainerConfigError"]);
-    assert_says(
-        &reason,
+    never_starts(
+        &kube,
+        &args,
         &["CreateContainerConfigError", "secret \"missing\" not found"],
     );
 }
@@ -108,9 +109,9 @@ fn a_node_that_nobody_is_is_named() {
     };
     let template = pod(&json!({"nodeSelector": {"pool": "none"}}));
     let args = [kube.template(&template)];
-    let (reason, _) = never_starts(&kube, &args, ["pods", "Unschedulable"]);
-    assert_says(
-        &reason,
+    never_starts(
+        &kube,
+        &args,
         &[
             "Unschedulable",
             "nodes are available",
@@ -125,8 +126,7 @@ fn a_service_account_that_is_missing_is_named() {
         return;
     };
     let args = ["--agent-service-account=missing".to_owned()];
-    let (reason, _) = never_starts(&kube, &args, ["events", "FailedCreate"]);
-    assert_says(&reason, &["serviceaccount \"missing\" not found"]);
+    never_starts(&kube, &args, &["serviceaccount \"missing\" not found"]);
 }
 
 #[test]
@@ -135,8 +135,7 @@ fn a_quota_without_room_for_the_pod_is_named() {
         return;
     };
     kube.kubectl(&["create", "quota", "none", "--hard=pods=0"]);
-    let (reason, _) = never_starts(&kube, &[], ["events", "FailedCreate"]);
-    assert_says(&reason, &["exceeded quota: none"]);
+    never_starts(&kube, &[], &["exceeded quota: none"]);
 }
 
 #[test]
@@ -178,8 +177,11 @@ fn what_pod_security_has_against_a_pod_is_told() {
     };
     let label = "pod-security.kubernetes.io/enforce=restricted";
     kube.kubectl(&["label", "namespace", &kube.namespace, label]);
-    let (reason, said) = never_starts(&kube, &[], ["events", "FailedCreate"]);
-    assert_says(&reason, &["violates PodSecurity", "runAsNonRoot != true"]);
+    let (_, said) = never_starts(
+        &kube,
+        &[],
+        &["violates PodSecurity", "runAsNonRoot != true"],
+    );
     // The server had warned, and that is in the log.
     assert!(said.contains("would violate PodSecurity"), "{said}");
 }
