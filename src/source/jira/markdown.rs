@@ -12,10 +12,12 @@ mod page;
 mod phrase;
 #[cfg(test)]
 pub mod read;
+mod visible;
 
 pub use escape::url_around;
 pub use page::{Gap, List, Page};
 pub use phrase::{Mark, Marks, Phrase};
+pub use visible::visible;
 
 /// The text without control characters; newlines and tabs stay.
 pub fn clean(text: Cow<'_, str>) -> Cow<'_, str> {

@@ -1,6 +1,8 @@
 //! The repository that a description names. Pure; whether agents may be sent
 //! there is for [`crate::source::repo`] to say.
 
+use super::markdown::visible;
+
 /// What a description says about repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
@@ -20,6 +22,7 @@ const HOSTS: [&str; 4] = ["github.com", "gitlab.com", "bitbucket.org", "codeberg
 /// those of `--repo-host`.
 #[must_use]
 pub fn find(description: &str, hosts: &[String]) -> Named {
+    let description = &visible(description);
     if let Some(named) = description.lines().find_map(line) {
         return Named::One(named);
     }
@@ -36,6 +39,8 @@ pub fn find(description: &str, hosts: &[String]) -> Named {
 
 /// What stands before the words of a line, or around them, and does not count.
 const MARKUP: [char; 9] = ['*', '_', '`', '>', '#', '-', '+', '|', '~'];
+/// What an address may be put in.
+const QUOTES: [char; 5] = ['<', '[', '(', '"', '\''];
 
 /// The address in a line `Repo: URL`.
 fn line(text: &str) -> Option<String> {
@@ -49,9 +54,8 @@ fn line(text: &str) -> Option<String> {
         return None;
     }
     // Not `-`: an address that begins with it is refused and not mended.
-    let around = |c: char| c.is_whitespace() || matches!(c, '*' | '_' | '`' | '|' | '~');
-    let rest = rest.trim_start_matches(around);
-    let (url, more) = first_address(rest);
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '|');
+    let (url, more) = address(rest.trim_start_matches(QUOTES));
     // Words are none, but what was meant to be one is refused by its name.
     let alone = more.trim_matches(|c: char| !c.is_alphanumeric()).is_empty();
     let is_meant = alone && url.len() > 3 && url.contains(['/', ':']);
@@ -59,89 +63,23 @@ fn line(text: &str) -> Option<String> {
     (is_one || is_meant).then_some(url)
 }
 
-/// The address at the beginning of `text`, bare, in `<>`, or of a link, and
-/// what stands behind it.
-fn first_address(text: &str) -> (String, &str) {
-    if let Some((label, target, after)) = link(text) {
-        let (shown, _) = word(label);
-        // An editor makes a link of a part of what stands there.
-        return match shown == target || target.starts_with("mailto:") {
-            true => {
-                let (glued, rest) = word(after);
-                (tidy(&(shown + &glued)), rest)
-            }
-            false => (tidy(&word(target).0), after),
-        };
-    }
-    let (shown, rest) = word(text.trim_start_matches(['[', '(', '"', '\'']));
-    (tidy(&shown), rest)
-}
-
-/// Characters of Markdown within which the end of a `<>` is looked for.
-const LONGEST: usize = 2048;
-
-/// The word that a reader sees at the beginning of `text`, without what marks
-/// it or parts of it, and what stands behind it.
-fn word(text: &str) -> (String, &str) {
-    let mut seen = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let next = rest.get(c.len_utf8()..).unwrap_or("");
-        rest = match c {
-            '\\' if next.starts_with(|c: char| c.is_ascii_punctuation()) => {
-                seen.extend(next.chars().next());
-                next.get(1..).unwrap_or("")
-            }
-            // What is not escaped is markup.
-            '*' | '`' | '~' => next,
-            '_' => {
-                let inside = |c: char| c.is_alphanumeric();
-                if seen.ends_with(inside) && next.starts_with(inside) {
-                    seen.push('_');
-                }
-                next
-            }
-            '<' => {
-                let mut ends = next.char_indices().take(LONGEST);
-                let end = ends.find(|(_, c)| *c == '>' || c.is_whitespace());
-                let Some((within, after)) = end
-                    .and_then(|(at, _)| next.split_at_checked(at))
-                    .and_then(|(within, after)| Some((within, after.strip_prefix('>')?)))
-                else {
-                    break;
-                };
-                if !TAGS.contains(&within.trim_start_matches('/')) {
-                    seen.push_str(within);
-                }
-                after
-            }
-            '>' | '"' | '|' | '[' | ']' | '(' | ')' | '{' | '}' => break,
-            c if c.is_whitespace() || c.is_control() => break,
-            c => {
-                seen.push(c);
-                next
-            }
-        };
-    }
-    (seen, rest)
-}
-
-/// What marks are written as that Markdown has none for.
-const TAGS: [&str; 3] = ["u", "sub", "sup"];
-
-/// The label and the target of a Markdown link at the beginning of `text`, and
-/// what stands behind it.
-fn link(text: &str) -> Option<(&str, &str, &str)> {
-    let rest = text.strip_prefix('[')?;
-    let (label, target) = rest.split_once("](")?;
-    let (target, end) = match target.strip_prefix('<') {
-        Some(target) => (target, '>'),
-        None => (target, ')'),
-    };
-    let end = target.find(|c: char| c == end || (end == ')' && c.is_whitespace()))?;
-    let (target, after) = target.split_at_checked(end)?;
-    let after = after.split_once(')').map_or("", |(_, after)| after);
-    Some((label, target, after))
+/// The address at the beginning of `text`, and what stands behind it.
+fn address(text: &str) -> (String, &str) {
+    // Where a bracket begins that is not closed yet.
+    let mut open = Vec::new();
+    let end = text.char_indices().find(|(at, c)| match c {
+        '(' => {
+            open.push(*at);
+            false
+        }
+        ')' => open.pop().is_none(),
+        '<' | '>' | '"' | '|' | '[' | ']' | '{' | '}' => true,
+        c => c.is_whitespace() || c.is_control(),
+    });
+    let end = end.map_or(text.len(), |(at, _)| at);
+    let end = open.first().copied().unwrap_or(end);
+    let (url, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    (tidy(url), rest)
 }
 
 /// Without what a sentence puts behind it.
@@ -166,11 +104,9 @@ fn urls(text: &str) -> impl Iterator<Item = String> {
             let may = matches!(tail, [b'h' | b'H' | b's' | b'S' | b'g' | b'G', ..]);
             may && STARTS.iter().any(|start| begins(tail, start))
         })?;
-        // Its `<` says where it ends.
-        let bracket = start > 0 && bytes.get(start - 1) == Some(&b'<');
-        let (url, after) = word(rest.get(start - usize::from(bracket)..)?);
+        let (url, after) = address(rest.get(start..)?);
         rest = after;
-        Some(tidy(&url))
+        Some(url)
     })
 }
 
@@ -235,7 +171,12 @@ fn same(url: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::{Value, json};
+
+    use super::{
+        super::{adf, wiki},
+        *,
+    };
 
     fn one(text: &str) -> String {
         match find(text, &["git.example".to_owned()]) {
@@ -295,6 +236,73 @@ mod tests {
         assert_eq!(one(init), "https://h/a/__init__");
         let bold = "See https://github.com/a/**b**, please";
         assert_eq!(one(bold), "https://github.com/a/b");
+    }
+
+    /// However it stands in a ticket, it is used as it was written.
+    #[test]
+    fn an_address_keeps_all_its_signs() {
+        for url in [
+            "https://github.com/a/my__repo",
+            "https://github.com/a/_shop_",
+            "https://github.com/a/__init__",
+            "https://github.com/a/a_-_b",
+            "https://github.com/a-b/c.d~e",
+            "https://bitbucket.example/scm/~jdoe/shop.git",
+            "https://h.example/a/b(c).git",
+            "https://h.example/a/~~b~~/c*d*.git",
+            "git@github.com:a/my__repo.git",
+            "git@h.example:~u/x_.git",
+            "ssh://git@h.example:22/~u/_x_.git",
+        ] {
+            let text = |text: &str| json!({"type": "text", "text": text});
+            let marked =
+                |words: &str, mark: Value| json!({"type": "text", "text": words, "marks": [mark]});
+            let paragraph = |nodes: Value| json!({"type": "paragraph", "content": nodes});
+            let link = json!({"type": "link", "attrs": {"href": url}});
+            let code = json!({"type": "code"});
+            let strong = json!({"type": "strong"});
+            let block = |words: &str| json!({"type": "codeBlock", "content": [text(words)]});
+            let card = json!({"type": "inlineCard", "attrs": {"url": url}});
+            let nodes = [
+                paragraph(json!([text(&format!("Repo: {url}"))])),
+                paragraph(json!([text(&format!("Repo: <{url}> (the shop)"))])),
+                paragraph(json!([text(&format!("Repo: ({url})."))])),
+                paragraph(json!([text("Repo: "), marked("the shop", link.clone())])),
+                paragraph(json!([text("Repo: "), marked(url, link)])),
+                paragraph(json!([text("Repo: "), marked(url, code)])),
+                paragraph(json!([
+                    marked("Repo:", strong.clone()),
+                    text(&format!(" {url}"))
+                ])),
+                paragraph(json!([text("Repo: "), marked(url, strong)])),
+                paragraph(json!([text("Repo: "), card])),
+                block(&format!("Repo: {url}")),
+                block(&format!("x\nRepo: {url}\ny")),
+            ];
+            for node in nodes {
+                let doc = json!({"type": "doc", "version": 1, "content": [node]});
+                let markdown = adf::markdown(&doc.to_string()).unwrap();
+                assert_eq!(one(&markdown), url, "{markdown}");
+            }
+            let mut wiki = vec![
+                format!("Repo: <{url}>"),
+                format!("{{code}}\nRepo: {url}\n{{code}}"),
+                format!("Repo: {{noformat}}{url}{{noformat}}"),
+            ];
+            if !url.contains(['*', '~', '(']) && !url.starts_with("git@") {
+                wiki.extend([
+                    format!("Repo: {url}"),
+                    format!("Repo: [the shop|{url}]"),
+                    format!("Repo: [{url}]"),
+                    format!("*Repo:* {{{{{url}}}}}"),
+                    format!("|Repo:|{url}|"),
+                ]);
+            }
+            for text in wiki {
+                let markdown = wiki::markdown(&text);
+                assert_eq!(one(&markdown), url, "{text}\n{markdown}");
+            }
+        }
     }
 
     #[test]
