@@ -183,8 +183,8 @@ impl Source {
     pub fn bad_entries(&self) -> usize {
         match self {
             Source::File(file) => lock(file).bad_entries(),
-            // A ticket that cannot be used has a verdict like any other.
-            Source::Jira(_) => 0,
+            // Others that cannot be used have a verdict like any ticket.
+            Source::Jira(jira) => jira.unusable(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub enum Note<'a> {
     Done(&'a Subject),
     /// An action on this failed, and is to be tried again later.
     Failed(&'a Subject),
+    /// The same, and whoever it was asked of has said when.
+    FailedUntil(&'a Subject, Stamp),
 }
 
 #[derive(Debug, Default)]
@@ -167,6 +169,10 @@ impl Memory {
             }
             Note::Done(subject) => {
                 self.again.remove(subject);
+            }
+            Note::FailedUntil(subject, until) => {
+                let times = self.again.get(subject).map_or(0, |(times, _)| *times);
+                self.again.insert(subject.clone(), (times, until));
             }
             Note::Failed(subject) => {
                 let times = self.again.get(subject).map_or(0, |(times, _)| *times);

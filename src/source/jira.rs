@@ -42,7 +42,8 @@ pub mod site;
 pub mod transition;
 pub mod wiki;
 
-/// How often a ticket is tried to be moved that Jira does not move just now.
+/// How often a ticket whose end is told is tried to be moved that Jira does not
+/// move just now.
 const MOVES: u32 = 3;
 /// How long a ticket has to be gone before its report is given up.
 const GONE: Duration = Duration::from_secs(3600);
@@ -66,6 +67,14 @@ pub struct Settings {
     pub forgets: bool,
 }
 
+/// What a ticket is moved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    Started,
+    Succeeded,
+    Failed,
+}
+
 /// The tickets of one Jira.
 pub struct Jira {
     client: Client,
@@ -77,7 +86,9 @@ pub struct Jira {
     /// Tickets whose look-up broke off, by id.
     broke: Mutex<BTreeSet<String>>,
     /// How often tickets could not be moved, by id.
-    unmoved: Mutex<BTreeMap<String, u32>>,
+    unmoved: Mutex<BTreeMap<(String, When), u32>>,
+    /// How many tickets of the last poll cannot be used.
+    unusable: Mutex<usize>,
     /// What has been said of polls.
     said: Mutex<BTreeSet<String>>,
 }
@@ -93,6 +104,7 @@ impl Jira {
             gone: Mutex::default(),
             broke: Mutex::default(),
             unmoved: Mutex::default(),
+            unusable: Mutex::default(),
             said: Mutex::default(),
         }
     }
@@ -109,6 +121,7 @@ impl Jira {
         let rules = &self.settings.rules;
         let mut tickets: Vec<Ticket> = Vec::new();
         let mut notes = BTreeSet::new();
+        let mut unusable = 0;
         let mut page = *super::lock(&self.page);
         let search = search::Search {
             client: &self.client,
@@ -120,12 +133,15 @@ impl Jira {
                 Ok(ticket) if ticket.wish(rules) == Wish::Wanted => tickets.push(ticket),
                 Ok(_) => {}
                 Err(why) => {
-                    notes.insert(format!("jira shows {why}, which is left out"));
+                    unusable += 1;
+                    notes.insert(format!("jira shows {why}; it is left out"));
                 }
             }
         });
         *super::lock(&self.page) = page;
-        notes.extend(walked?);
+        let missing = walked?;
+        notes.extend(missing.notes);
+        *super::lock(&self.unusable) = unusable + missing.too_large;
         self.say(notes);
         Ok(items(tickets))
     }
@@ -227,6 +243,13 @@ impl Jira {
         looked
     }
 
+    /// How many tickets of the last poll cannot be used and were left out of
+    /// [`Jira::wanted`].
+    #[must_use]
+    pub fn unusable(&self) -> usize {
+        *super::lock(&self.unusable)
+    }
+
     /// Whether tickets are moved when their agents start.
     #[must_use]
     pub fn hears_of_starts(&self) -> bool {
@@ -247,8 +270,8 @@ impl Jira {
             // A run that was found may be old, and its ticket moved on.
             Move::Auto if !to_do => return Ok(()),
             Move::To(_) if begun == Begun::Before && !to_do => return Ok(()),
-            Move::Auto => self.transit(&ticket, Goal::Category("indeterminate"), true)?,
-            Move::To(name) => self.transit(&ticket, Goal::Name(name), true)?,
+            Move::Auto => self.transit(&ticket, Goal::Category("indeterminate"), When::Started)?,
+            Move::To(name) => self.transit(&ticket, Goal::Name(name), When::Started)?,
         };
         moved.map_err(Trouble::Item)
     }
@@ -269,7 +292,7 @@ impl Jira {
         let label = match outcome.end {
             End::Succeeded => Some(&labels.done),
             // Reopened, or labelled again, it is wanted again.
-            End::Failed if ticket.closed => None,
+            End::Failed if matches!(ticket.wish(&self.settings.rules), Wish::Withdrawn(_)) => None,
             End::Failed => Some(&labels.failed),
             End::Stopped => None,
         };
@@ -294,17 +317,16 @@ impl Jira {
                 .call(&Call::with(Method::Put, &path, &body).about(id))?;
             self.expect(&answer, &[204, 200], &format!("the label {label}"))?;
         }
-        let success = outcome.end == End::Succeeded;
-        let to = match success {
-            true => &self.settings.done,
-            false => &self.settings.failed,
+        let (to, when) = match outcome.end {
+            End::Succeeded => (&self.settings.done, When::Succeeded),
+            End::Failed | End::Stopped => (&self.settings.failed, When::Failed),
         };
         let goal = match to {
             Move::None => return Ok(()),
             Move::Auto => Goal::Category("done"),
             Move::To(name) => Goal::Name(name),
         };
-        if let Err(why) = self.transit(&ticket, goal, success)? {
+        if let Err(why) = self.transit(&ticket, goal, when)? {
             warn!(ticket_id = outcome.item_id; "its status is not changed: {why}");
         }
         Ok(())
@@ -350,7 +372,7 @@ impl Jira {
         match answer.status {
             200 => {}
             404 | 410 => {
-                self.client.was_let_in(&answer)?;
+                self.client.knows_us(&answer)?;
                 return Ok(None);
             }
             _ => return Err(self.of_item(&answer, id)),
@@ -384,7 +406,7 @@ impl Jira {
             // Each of them is then read by itself.
             return Ok(vec![]);
         }
-        self.client.was_let_in(&answer)?;
+        self.client.knows_us(&answer)?;
         let page: search::Page<'_> = match serde_json::from_slice(&answer.body) {
             Ok(page) => page,
             Err(_) => return Ok(vec![]),
@@ -410,17 +432,32 @@ impl Jira {
             }
             Err(no) => return Err(no.into()),
         };
-        match answer.status {
-            200 => Ok(comments::markdown(&answer.body, site.deployment)),
+        if answer.status != 200 {
             // The agent can work without.
-            _ => {
-                debug!(
-                    "the comments of the ticket of id {id}: {}",
-                    answer::words(&answer)
-                );
-                Ok(String::new())
-            }
+            debug!(
+                "the comments of the ticket of id {id}: {}",
+                answer::words(&answer)
+            );
+            return Ok(String::new());
         }
+        let mut page = answer.body;
+        // An order that the server does not know: the newest are the last.
+        if let Ok(marked) = comments::marked(&page, "")
+            && !marked.newest_first
+            && site.deployment == Deployment::DataCenter
+        {
+            let from = marked.total.saturating_sub(comments::SHOWN);
+            let path = format!(
+                "/issue/{id}/comment?startAt={from}&maxResults={}",
+                comments::SHOWN
+            );
+            let last = self.client.call(&Call::get(&path).about(id));
+            page = match last {
+                Ok(answer) if answer.status == 200 => answer.body,
+                _ => page,
+            };
+        }
+        Ok(comments::markdown(&page, site.deployment))
     }
 
     /// Whether one of the newest comments carries this marker.
@@ -447,7 +484,7 @@ impl Jira {
         &self,
         ticket: &Ticket,
         goal: Goal<'_>,
-        success: bool,
+        when: When,
     ) -> Result<Result<(), String>, Trouble> {
         let id = &ticket.item.source_id;
         let there = match goal {
@@ -461,8 +498,8 @@ impl Jira {
         let answer = self.client.call(&Call::get(&path).about(id))?;
         match answer.status {
             200 => {}
-            400..500 => return Ok(Err(answer::words(&answer))),
-            _ => return self.unmoved(id, &answer, "its transitions"),
+            408 | 409 | 425 | 500.. => return self.unmoved(ticket, when, &answer),
+            _ => return Ok(Err(answer::words(&answer))),
         }
         #[derive(Deserialize)]
         struct Offered {
@@ -477,7 +514,7 @@ impl Jira {
         let offered: Vec<Transition> = offered
             .filter_map(|one| serde_json::from_value(one).ok())
             .collect();
-        let choice = match transition::choose(&offered, goal, success) {
+        let choice = match transition::choose(&offered, goal, when != When::Failed) {
             Ok(choice) => choice,
             Err(why) => return Ok(Err(why)),
         };
@@ -489,31 +526,37 @@ impl Jira {
         };
         match answer.status {
             200 | 204 => {
-                super::lock(&self.unmoved).remove(id);
+                super::lock(&self.unmoved).remove(&(id.clone(), when));
                 Ok(Ok(()))
             }
-            // 500 is what Data Center says to a transition that is gone.
-            400 | 403 | 404 | 413 | 422 | 500 => Ok(Err(answer::words(&answer))),
-            _ => self.unmoved(id, &answer, "a transition"),
+            400 | 403 | 404 | 413 | 422 => Ok(Err(answer::words(&answer))),
+            // 500 is also what Data Center says to a transition that is gone.
+            _ => self.unmoved(ticket, when, &answer),
         }
     }
 
-    /// An answer that may be another one next time. It is not waited for long:
-    /// without its status a ticket has been told all the same.
+    /// An answer that may be another one next time. At a start it is waited
+    /// for as long as the agent runs; at an end not for long: without its
+    /// status a ticket has been told all the same.
     fn unmoved(
         &self,
-        id: &str,
+        ticket: &Ticket,
+        when: When,
         answer: &Answer,
-        what: &str,
     ) -> Result<Result<(), String>, Trouble> {
+        let key = (ticket.item.source_id.clone(), when);
         let mut unmoved = super::lock(&self.unmoved);
-        let times = unmoved.entry(id.to_owned()).or_default();
-        *times += 1;
-        if *times < MOVES && !self.settings.forgets {
-            return Err(self.client.later(answer, what));
+        let times = unmoved.entry(key.clone()).or_default();
+        *times = times.saturating_add(1);
+        if self.settings.forgets || *times >= MOVES && when != When::Started {
+            unmoved.remove(&key);
+            return Ok(Err(answer::words(answer)));
         }
-        unmoved.remove(id);
-        Ok(Err(answer::words(answer)))
+        let later = self.client.later(answer, "a transition");
+        if *times == MOVES {
+            warn!(ticket_id = ticket.item.id; "its start is not shown yet: {later}");
+        }
+        Err(later)
     }
 
     fn make(&self, id: &str, choice: &Choice, with_fields: bool) -> Result<Answer, Trouble> {

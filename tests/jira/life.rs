@@ -1,7 +1,7 @@
 //! A ticket from its label to the comment that tells how it ended.
 
 use super::*;
-use crate::process::{BEGIN, END, GATE, begun, mark_file, open_gate};
+use crate::process::{BEGIN, END, GATE, begun, mark_file, open_gate, run_dirs};
 use fake::Fault;
 
 #[test]
@@ -182,6 +182,84 @@ fn a_ticket_that_is_taken_back_stops_its_agent() {
 }
 
 #[test]
+fn an_agent_that_fails_after_its_ticket_was_taken_back_leaves_no_label() {
+    for jira in both() {
+        for (key, words) in [("A-1", "was closed (Done)"), ("B-1", "was taken off")] {
+            let world = World::new("jira_back");
+            jira.add(wanted(key));
+            let agent = format!("{BEGIN} {GATE} exit 1");
+            let run = orchestrator(&world, &jira)
+                .arg("--max-attempts=1")
+                .agent(&agent)
+                .start();
+            world.wait_for("it runs", || {
+                begun(&world) == 1 && jira.status(key) == "In Progress"
+            });
+            jira.edit(key, |ticket| match key {
+                "A-1" => ticket.status = "Done".into(),
+                _ => ticket.labels.clear(),
+            });
+            run.wait_for_log(words);
+            open_gate(&world);
+            world.wait_for("it is told", || run_dirs(&world).is_empty());
+            run.terminate();
+            let text = jira.comments(key)[0].text();
+            assert!(text.contains("The agent failed"), "{text}");
+            let labels = jira.labels(key);
+            assert!(!labels.iter().any(|l| l.starts_with("recac-agent-")));
+            // As the comment says.
+            jira.edit(key, |ticket| {
+                ticket.status = "To Do".into();
+                ticket.labels = vec!["recac-agent".into()];
+            });
+            orchestrator(&world, &jira).agent(BEGIN).finish(0);
+            assert_eq!(begun(&world), 2);
+        }
+    }
+}
+
+#[test]
+fn a_start_is_shown_as_soon_as_jira_lets_it() {
+    for (status, on) in [
+        (502, "POST */transitions"),
+        (409, "POST */transitions"),
+        (500, "POST */transitions"),
+        (408, "GET */transitions*"),
+    ] {
+        let jira = Fake::cloud();
+        let world = World::new("jira_start_later");
+        jira.add(wanted("A-1"));
+        jira.fault(Fault::status(status).on(on).times(5));
+        let agent = format!("{BEGIN} {GATE} {END}");
+        let run = orchestrator(&world, &jira).agent(&agent).start();
+        world.wait_for("it is shown", || jira.status("A-1") == "In Progress");
+        open_gate(&world);
+        world.wait_for("it is told", || jira.labels("A-1").len() == 2);
+        let log = run.terminate().stderr;
+        let said = log.lines().filter(|l| l.contains("not shown yet"));
+        let loud = said.filter(|l| l.contains(" WARN "));
+        assert_eq!(loud.count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn the_newest_comments_are_given_by_a_server_that_knows_no_order() {
+    let jira = Fake::data_center();
+    jira.with(|site| site.knows_no_order = true);
+    let world = World::new("jira_no_order");
+    let mut ticket = wanted("A-1");
+    for n in 1..=130 {
+        ticket = ticket.comment("Mia", &format!("comment {n}."));
+    }
+    jira.add(ticket);
+    let agent = "printf %s \"$RECAC_ITEM_COMMENTS\" >\"$MARKS/comments\"";
+    orchestrator(&world, &jira).agent(agent).finish(0);
+    let given = mark_file(&world, "comments");
+    let has = |n: u32| given.contains(&format!("comment {n}."));
+    assert!(has(130) && has(111) && !has(110), "{given}");
+}
+
+#[test]
 fn the_status_goes_where_it_is_told_to() {
     for jira in both() {
         let world = World::new("jira_status");
@@ -254,7 +332,7 @@ fn tickets_that_leave_the_poll_are_looked_up_together_and_each_for_itself() {
         );
         // The run of the ticket that is gone goes on to its own end.
         world.wait_for("the two that were told of are removed", || {
-            process::run_dirs(&world).len() == 2
+            run_dirs(&world).len() == 2
         });
         run.terminate();
         jira.assert_no_violations();

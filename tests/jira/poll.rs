@@ -40,10 +40,7 @@ fn a_thousand_tickets_in_pages_of_fifty_are_seen_once_each() {
 #[test]
 fn a_search_that_goes_in_circles_ends() {
     for (fault, words) in [
-        (
-            Fault::same_token().on(SEARCH).always(),
-            "gives a page twice",
-        ),
+        (Fault::same_token().on(SEARCH).always(), "leads in a circle"),
         (Fault::empty_page().on(SEARCH).always(), "nothing new"),
     ] {
         let jira = Fake::cloud();
@@ -57,6 +54,27 @@ fn a_search_that_goes_in_circles_ends() {
             .run();
         assert!(out.stderr.contains(words), "{words}: {}", out.stderr);
         assert!(jira.count(SEARCH) < 20);
+    }
+}
+
+#[test]
+fn a_page_that_is_to_nobody_in_particular_is_no_end_of_the_list() {
+    let nothing = r#"{"issues":[],"isLast":true}"#;
+    for before in [0, 1] {
+        let jira = Fake::cloud();
+        let world = World::new("jira_nobody");
+        jira.add_all((1..=9).map(|n| wanted(&format!("A-{n}"))));
+        jira.page_cap(5);
+        let page = Fault::reply(200, "application/json", nothing);
+        jira.fault(page.on(SEARCH).after(before).times(1));
+        let out = orchestrator(&world, &jira)
+            .args(["--max-agents=0", "--once"])
+            .agent(BEGIN)
+            .run();
+        assert_eq!(out.code, Some(1), "{}", out.stderr);
+        let words = "it answers as to an anonymous user";
+        assert!(out.stderr.contains(words), "{}", out.stderr);
+        assert!(!out.stderr.contains("are wanted"), "{}", out.stderr);
     }
 }
 
@@ -287,7 +305,8 @@ fn a_ticket_too_large_to_read_is_named_and_the_others_go_on() {
         let world = World::new("jira_giant");
         jira.add(wanted("A-1").text(&"word ".repeat(3_500_000)));
         jira.add(wanted("A-2"));
-        let out = orchestrator(&world, &jira).agent(BEGIN).finish(0);
+        // Something that asks for an agent cannot have one.
+        let out = orchestrator(&world, &jira).agent(BEGIN).finish(1);
         assert_eq!(order(&world), ["A-2"]);
         let words = "ticket \"A-1\" is too large, and left out";
         assert!(out.stderr.contains(words), "{}", out.stderr);

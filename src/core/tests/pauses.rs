@@ -56,6 +56,11 @@ fn an_action_that_failed_is_tried_again_after_pauses_that_double() {
         assert_eq!(world.says(pause - 1), ["waits: it has a run", &words]);
         assert_eq!(world.says(pause)[1], "succeeded: exit code 0");
     }
+    // Whoever says when is taken at his word, and it counts for nothing else.
+    world.note(0, Note::FailedUntil(&subject, at(7)));
+    assert_eq!(world.wake(0), Some(at(7)));
+    world.note(0, Note::Failed(&subject));
+    assert_eq!(world.wake(0), Some(at(60)));
     for note in [
         Note::Done(&subject),
         Note::Told(&subject),

@@ -106,6 +106,11 @@ pub struct Client {
 struct State {
     /// The token that was used last.
     token: String,
+    /// Whether Jira has said whose it is.
+    proven: bool,
+    /// Whether Jira said so in a header, too, as it then does in each answer:
+    /// one without was to nobody in particular.
+    named: bool,
     /// Whether a search was ever let in with it.
     worked: bool,
     refused: Option<Refused>,
@@ -250,16 +255,39 @@ impl Client {
         Ok(answer)
     }
 
-    /// Sees to it that an answer was one to us: Jira answers nobody in
-    /// particular with nothing.
+    /// Sees to it that a search was answered to us: nobody in particular is
+    /// answered with nothing.
     ///
     /// # Errors
     /// If it was not.
     pub fn was_let_in(&self, answer: &Answer) -> Result<(), Trouble> {
+        self.knows_us(answer)?;
+        match site::identity(answer) {
+            Identity::Unsaid if lock(&self.state).named => Err(self.refused_by(answer)),
+            Identity::Known | Identity::Unsaid | Identity::Anonymous => Ok(()),
+        }
+    }
+
+    /// Sees to it that an answer that denies something is not one to nobody.
+    ///
+    /// # Errors
+    /// If Jira does not know us.
+    pub fn knows_us(&self, answer: &Answer) -> Result<(), Trouble> {
         match site::identity(answer) {
             Identity::Known => Ok(()),
             // Gateways and proxies may drop the header: then it is asked.
             Identity::Unsaid | Identity::Anonymous => self.prove(),
+        }
+    }
+
+    /// The same of an answer that follows one which was to us.
+    ///
+    /// # Errors
+    /// If it was to somebody else.
+    pub fn is_still_let_in(&self, answer: &Answer) -> Result<(), Trouble> {
+        match site::identity(answer) {
+            Identity::Unsaid if !lock(&self.state).named => Ok(()),
+            Identity::Known | Identity::Unsaid | Identity::Anonymous => self.was_let_in(answer),
         }
     }
 
@@ -270,10 +298,20 @@ impl Client {
     pub fn prove(&self) -> Result<(), Trouble> {
         let answer = self.call(&Call::get("/myself"))?;
         match answer.status {
-            200 if site::is_somebody(&answer) => Ok(()),
+            200 if site::is_somebody(&answer) => {
+                self.proven(&answer);
+                Ok(())
+            }
             200 | 403 => Err(self.refused_by(&answer)),
             _ => Err(self.later(&answer, "who asks")),
         }
+    }
+
+    /// Jira has said who we are, in this answer.
+    fn proven(&self, myself: &Answer) {
+        let mut state = lock(&self.state);
+        state.proven = true;
+        state.named |= site::identity(myself) == Identity::Known;
     }
 
     /// An answer that refuses the credentials although its status alone would
@@ -314,6 +352,8 @@ impl Client {
                 info!("jira: another token in {name}");
             }
             state.token = token.to_owned();
+            state.proven = false;
+            state.named = false;
             state.worked = false;
             state.refused = None;
             state.refusals = 0;
@@ -486,6 +526,7 @@ impl Client {
         let why = Refusal {
             status: answer.status,
             captcha: site::wants_captcha(answer),
+            proven: state.proven,
             worked: state.worked,
             username: self.access.username.as_deref(),
             deployment: site.map(|site| site.deployment).or(self.access.deployment),
@@ -498,6 +539,8 @@ impl Client {
             .saturating_mul(1 << state.refusals.min(4))
             .min(LONGEST_WAIT);
         state.refusals = state.refusals.saturating_add(1);
+        state.proven = false;
+        state.named = false;
         state.refused = Some(Refused {
             why: why.clone(),
             until: Instant::now() + wait,
@@ -640,6 +683,7 @@ impl Client {
             }
             _ => return Err(self.later(&answer, "who asks")),
         }
+        self.proven(&answer);
         self.greet(&site, &answer);
         Ok(Ok(site))
     }

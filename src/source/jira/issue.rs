@@ -208,7 +208,7 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
     let id = id.ok_or("a ticket whose id is no number")?;
     let key = parsed::<String>(raw.key).unwrap_or_default();
     if !is_key(&key) {
-        return Err(format!("the ticket of id {id} has no key that can be used"));
+        return Err(format!("a ticket (id {id}) without a key that can be used"));
     }
     let known = !reading.browse.is_empty();
     let url = known.then(|| format!("{}/browse/{key}", reading.browse));

@@ -47,6 +47,15 @@ pub struct Page<'a> {
     total: Option<usize>,
 }
 
+/// What a walk did not give.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// What a person should hear.
+    pub notes: Vec<String>,
+    /// Tickets that are too large to be read.
+    pub too_large: usize,
+}
+
 /// How far the walk has come.
 #[derive(Default)]
 struct Walk {
@@ -60,23 +69,21 @@ struct Walk {
 enum Next {
     Page,
     End,
+    /// A page that was there already: what is behind it cannot be had.
+    Circle,
     /// Here, though there may be more; says why.
     Stop(String),
 }
 
 impl Search<'_> {
     /// Gives every ticket once, in order. `page` is what a page may hold; it
-    /// shrinks when one is too large. The result is what a person should hear.
+    /// shrinks when one is too large.
     ///
     /// # Errors
     /// If a page cannot be had: what was given so far is then not all.
-    pub fn walk(
-        &self,
-        page: &mut usize,
-        mut each: impl FnMut(&str),
-    ) -> Result<Vec<String>, Trouble> {
+    pub fn walk(&self, page: &mut usize, mut each: impl FnMut(&str)) -> Result<Missing, Trouble> {
         let mut walk = Walk::default();
-        let mut notes = Vec::new();
+        let mut missing = Missing::default();
         // Whether the next ticket alone is too large, and only named.
         let mut bare = false;
         loop {
@@ -108,18 +115,22 @@ impl Search<'_> {
                 }
                 _ => return Err(self.client.later(&answer, "the search")),
             }
-            // One page of a walk is answered as the other.
-            if walk.seen.is_empty() {
-                self.client.was_let_in(&answer)?;
-                self.client.accepted();
-            }
             let page: Page<'_> = serde_json::from_slice(&answer.body)
                 .map_err(|_| self.client.nonsense(&answer, "the search"))?;
+            match walk.seen.is_empty() {
+                true => self.client.was_let_in(&answer)?,
+                false => self.client.is_still_let_in(&answer)?,
+            }
+            self.client.accepted();
             let from = walk.seen.len();
             for raw in &page.issues {
                 if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {
                     match bare {
-                        true => notes.push(format!("{} is too large, and left out", key_of(raw))),
+                        true => {
+                            missing.too_large += 1;
+                            let note = format!("{} is too large, and left out", key_of(raw));
+                            missing.notes.push(note);
+                        }
                         false => each(raw.get()),
                     }
                 }
@@ -128,10 +139,15 @@ impl Search<'_> {
             let new = walk.seen.len() - from;
             match walk.next(&page, from, new, self.deployment) {
                 Next::Page => {}
-                Next::End => return Ok(notes),
+                Next::End => return Ok(missing),
+                Next::Circle => {
+                    let why = "jira: the search leads in a circle: a page that was there already \
+                               comes next";
+                    return Err(Trouble::Later(why.to_owned(), None));
+                }
                 Next::Stop(why) => {
-                    notes.push(format!("jira: the search {why}"));
-                    return Ok(notes);
+                    missing.notes.push(format!("jira: the search {why}"));
+                    return Ok(missing);
                 }
             }
         }
@@ -171,7 +187,7 @@ impl Walk {
                     .as_ref()
                     .is_some_and(|t| !self.tokens.insert(t.clone()));
                 if known {
-                    return Next::Stop("gives a page twice; what it showed so far is used".into());
+                    return Next::Circle;
                 }
                 self.token = token;
                 self.token.is_some()

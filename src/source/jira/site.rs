@@ -156,11 +156,14 @@ pub fn is_somebody(answer: &Answer) -> bool {
 /// What a refusal means, and what to do about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    /// The status it came with; 200 of a search that nobody was let in to.
+    /// The status it came with; another than 401 and 403 of an answer that was
+    /// to nobody in particular.
     pub status: u16,
     /// The account is locked.
     pub captcha: bool,
-    /// The same credentials were good before.
+    /// Jira knows whose they are.
+    pub proven: bool,
+    /// The same credentials were good for a search before.
     pub worked: bool,
     /// `--jira-username`.
     pub username: Option<&'a str>,
@@ -179,9 +182,10 @@ impl Refusal<'_> {
     #[must_use]
     pub fn words(&self) -> String {
         let from = self.token_from;
-        let status = match self.said {
-            "" => self.status.to_string(),
-            said => format!("{}: {said}", self.status),
+        let status = match (self.status, self.said) {
+            (401 | 403, "") => format!("status {}", self.status),
+            (401 | 403, said) => format!("status {}: {said}", self.status),
+            _ => "it answers as to an anonymous user".to_owned(),
         };
         if self.captcha {
             let who = self
@@ -194,9 +198,16 @@ impl Refusal<'_> {
         }
         if self.worked {
             return format!(
-                "jira takes the token of {from} no more (status {status}): it has expired or \
+                "jira takes the token of {from} no more ({status}): it has expired or \
                  was revoked, or may do less than before; make a new one with the scopes and \
                  permissions of the README"
+            );
+        }
+        if self.proven && self.status == 403 {
+            return format!(
+                "jira knows the token of {from} and does not let it search ({status}): see that \
+                 its account may use Jira and browse the projects, and that a token with scopes \
+                 has read:jira-work"
             );
         }
         let cloud = self.deployment != Some(Deployment::DataCenter);
@@ -221,7 +232,7 @@ impl Refusal<'_> {
             }
             (false, None) => "check that the personal access token has not expired",
         };
-        format!("jira refuses the token of {from} (status {status}): {advice}")
+        format!("jira refuses the token of {from} ({status}): {advice}")
     }
 }
 
@@ -314,6 +325,7 @@ mod tests {
         let plain = Refusal {
             status: 401,
             captcha: false,
+            proven: false,
             worked: false,
             username: None,
             deployment: Some(Deployment::Cloud),
@@ -330,6 +342,9 @@ mod tests {
         assert!(of(&|r| r.username = Some("a@b")).contains("e-mail address"));
         assert!(of(&|r| r.gateway = true).contains("read:jira-work"));
         assert!(of(&|r| r.worked = true).contains("expired"));
+        assert!(of(&|r| r.status = 200).contains("anonymous"));
+        let forbidden = of(&|r| (r.status, r.proven) = (403, true));
+        assert!(forbidden.contains("browse the projects"), "{forbidden}");
         assert!(of(&|r| r.captcha = true).contains("browser"));
         let dc = |r: &mut Refusal<'_>| r.deployment = Some(Deployment::DataCenter);
         assert!(of(&dc).contains("personal access token has not expired"));

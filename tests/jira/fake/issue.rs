@@ -269,6 +269,7 @@ pub fn comments(site: &Site, request: &Request<'_>, ticket: &Ticket) -> Reply {
     let mut all: Vec<&Comment> = ticket.comments.iter().collect();
     match request.param("orderBy") {
         None | Some("created" | "+created" | " created") => {}
+        Some("-created") if site.knows_no_order => {}
         Some("-created") => all.reverse(),
         Some(other) => {
             let text = format!("The orderBy field '{other}' is not known.");

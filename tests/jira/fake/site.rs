@@ -53,6 +53,8 @@ pub struct Site {
     pub page_cap: usize,
     /// `X-AAccountId` stands in no answer.
     pub hides_account: bool,
+    /// Comments come in the order of their age, whatever is asked for.
+    pub knows_no_order: bool,
     /// Who is not logged in may read every ticket.
     pub public: bool,
 
@@ -247,6 +249,7 @@ impl Site {
             has_rank: true,
             page_cap: if cloud { 100 } else { 1000 },
             hides_account: false,
+            knows_no_order: false,
             public: false,
             tickets: BTreeMap::new(),
             keys: HashMap::new(),
