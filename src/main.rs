@@ -133,7 +133,7 @@ fn orchestrate(config: Config, environment: BTreeMap<String, String>) -> Result<
     if how == How::Forever {
         greet(&config, &root);
     }
-    let source = parts::source(&config, &agent, repos, &redactor, how, &runtime)?;
+    let source = parts::source(&config, &agent, repos, &redactor, how, &state, &runtime)?;
     let setup = Setup {
         limits: parts::limits(&config),
         source,

@@ -112,11 +112,12 @@ pub fn source(
     repos: Repos,
     redactor: &Arc<RwLock<Redactor>>,
     how: How,
+    state: &StateDir,
     runtime: &Runtime,
 ) -> Result<Source, String> {
     if config.poller == Poller::Jira {
         let client = jira_client(&config.jira, &agent.environment, redactor)?;
-        let settings = jira_settings(&config.jira, repos, how);
+        let settings = jira_settings(config, repos, how, state);
         return Ok(Source::jira(Jira::new(client, settings)));
     }
     if let Outcomes::File(path) = &config.outcomes
@@ -193,7 +194,8 @@ fn jira_client(
     Ok(jira::client::Client::new(access, http, hide))
 }
 
-fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings {
+fn jira_settings(config: &Config, repos: Repos, how: How, state: &StateDir) -> jira::Settings {
+    let given = &config.jira;
     let labels = jira::query::Labels {
         wanted: given.label.clone(),
         done: given.done_label.clone(),
@@ -215,6 +217,7 @@ fn jira_settings(given: &flags::Jira, repos: Repos, how: How) -> jira::Settings 
         start: jira::transition::Move::parse(&given.start_status),
         done: jira::transition::Move::parse(&given.done_status),
         failed: jira::transition::Move::parse(&given.failed_status),
+        gone: jira::gone::Gone::at(state.gone(&config.owner)),
         forgets: how != How::Forever,
     }
 }

@@ -74,6 +74,12 @@ impl StateDir {
         self.root.join(format!("{owner}.spawning"))
     }
 
+    /// Since when tickets are gone that something is to be told.
+    #[must_use]
+    pub fn gone(&self, owner: &str) -> PathBuf {
+        self.root.join(format!("{owner}.gone"))
+    }
+
     fn heartbeat(&self, owner: &str) -> PathBuf {
         self.root.join(format!("{owner}.heartbeat"))
     }

@@ -57,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "flags::Deployment",
             "http",
             "report",
+            "state",
         ],
     ),
     (

@@ -20,11 +20,12 @@ use super::{
 };
 use crate::{
     clock,
-    core::{End, Hold, Item, Outcome, Stamp, Standing},
+    core::{End, Hold, Item, Outcome, Standing},
     http::{Answer, Method},
     report,
 };
 use client::{Call, Client, NoAnswer};
+use gone::Gone;
 use issue::{FIELDS, Keep, Reading, Rules, Ticket, Wish};
 use site::{Deployment, Site};
 use transition::{Choice, Goal, Move, Transition};
@@ -33,6 +34,7 @@ pub mod adf;
 mod answer;
 pub mod client;
 mod comments;
+pub mod gone;
 pub mod issue;
 mod markdown;
 pub mod query;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub done: Move,
     /// Where it goes when its agents failed.
     pub failed: Move,
+    /// Since when tickets are gone that something is to be told.
+    pub gone: Gone,
     /// The program makes one pass and forgets everything.
     pub forgets: bool,
 }
@@ -81,8 +85,6 @@ pub struct Jira {
     settings: Settings,
     /// What a page may hold: less after one that was too large.
     page: Mutex<usize>,
-    /// Since when tickets are gone that something is to be told, by id.
-    gone: Mutex<BTreeMap<String, Stamp>>,
     /// Tickets whose look-up broke off, by id.
     broke: Mutex<BTreeSet<String>>,
     /// How often tickets could not be moved, by id.
@@ -101,7 +103,6 @@ impl Jira {
             client,
             settings,
             page: Mutex::new(search::PAGE),
-            gone: Mutex::default(),
             broke: Mutex::default(),
             unmoved: Mutex::default(),
             unusable: Mutex::default(),
@@ -287,7 +288,7 @@ impl Jira {
         let Some(ticket) = self.read(&site, id, Keep::Outline)? else {
             return self.report_to_nobody(outcome, tail);
         };
-        super::lock(&self.gone).remove(id);
+        self.settings.gone.forget(id);
         let labels = &self.settings.rules.labels;
         let label = match outcome.end {
             End::Succeeded => Some(&labels.done),
@@ -336,17 +337,19 @@ impl Jira {
     /// hidden and no more; then the log is all there is left to tell.
     fn report_to_nobody(&self, outcome: &Outcome, tail: &str) -> Result<(), Trouble> {
         let now = clock::now();
-        let since = match self.settings.forgets {
-            true => outcome.finished,
-            false => *super::lock(&self.gone)
-                .entry(outcome.source_id.clone())
-                .or_insert(now),
-        };
+        let id = &outcome.source_id;
+        let gone = &self.settings.gone;
+        let since = gone
+            .since(id, outcome.finished.min(now), now)
+            .map_err(|e| {
+                let why = format!("the ticket is gone, and since when cannot be noted: {e}");
+                Trouble::Later(why, None)
+            })?;
         if now.since(since) < GONE {
             let why = "the ticket is gone or not visible (status 404)".to_owned();
             return Err(Trouble::Later(why, None));
         }
-        super::lock(&self.gone).remove(&outcome.source_id);
+        gone.forget(id);
         error!(ticket_id = outcome.item_id;
             "the ticket is gone, so this is told here and nowhere else: {}",
             report::line(outcome, tail));

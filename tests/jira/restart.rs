@@ -107,7 +107,17 @@ fn a_ticket_that_is_gone_keeps_its_report_for_an_hour() {
             json[key] = "2026-01-01T00:00:00.000Z".into();
             std::fs::write(&file, json.to_string()).unwrap();
         }
-        let out = orchestrator(&world, &jira).agent(BEGIN).finish(0);
+        // The ticket is not gone for so long.
+        let pass = orchestrator(&world, &jira).agent(BEGIN).arg("--once");
+        assert_eq!(pass.clone().run().code, Some(1));
+        assert_eq!(run_dirs(&world).len(), 1);
+        let dir = world.state_dir().join(format!("{}.gone", world.owner));
+        let notes: Vec<_> = std::fs::read_dir(dir).unwrap().flatten().collect();
+        assert_eq!(notes.len(), 1);
+        std::fs::write(notes[0].path(), "2026-01-01T00:00:00.000Z").unwrap();
+        let out = pass.run();
+        assert_eq!(out.code, Some(0));
+        assert!(!notes[0].path().exists());
         assert!(
             out.stderr
                 .contains("told here and nowhere else: {\"id\":\"A-1\""),
