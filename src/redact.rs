@@ -209,6 +209,18 @@ pub fn last_lines(text: &str, lines: usize, max_bytes: usize) -> &str {
     text.get(start..).unwrap_or("")
 }
 
+/// The begin of `text`: at most `max_bytes` bytes, with an ellipsis for what is
+/// left out. Cut between two characters.
+#[must_use]
+pub fn shortened(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= max_bytes {
+        return Cow::Borrowed(text);
+    }
+    let room = max_bytes.saturating_sub("…".len());
+    let begin = (0..=room).rev().find_map(|end| text.get(..end));
+    Cow::Owned(begin.unwrap_or("").to_owned() + "…")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,6 +398,15 @@ mod tests {
         assert_eq!(last_lines("äöü", 1, 3), "ü");
         assert_eq!(last_lines("äöü", 1, 1), "");
         assert_eq!(last_lines("a\nb", 1, usize::MAX), "b");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        assert_eq!(shortened("abcdef", 6), "abcdef");
+        assert_eq!(shortened("abcdefg", 6), "abc…");
+        assert_eq!(shortened("aäöü", 6), "aä…");
+        assert_eq!(shortened("äöüä", 7), "äö…");
+        assert_eq!(shortened("", 0), "");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     agent::{Spec, Try},
     clock,
     core::{Item, NewRun, Note, Outcome, Removal, Run, Stamp, Stop, Subject, Verdict},
+    redact::shortened,
     runtime::{Refused, Runtime},
     source::{Begun, Trouble},
 };
@@ -20,6 +21,9 @@ use crate::{
 /// What is done to a run, as a message says it.
 const STOP: &str = "stop it";
 const REMOVE: &str = "remove it";
+
+/// Bytes of a reason that are kept of what a runtime says.
+const REASON: usize = 1024;
 
 /// How an action that took its time went.
 pub enum Done {
@@ -148,7 +152,10 @@ impl Orchestrator {
     }
 
     fn stop(&mut self, run: &Run, stop: &Stop) {
-        let stop = stop.clone();
+        let stop = Stop {
+            why: self.heard(&stop.why),
+            ..stop.clone()
+        };
         self.action(run, STOP, move |runtime, run| runtime.stop(run, &stop));
     }
 
@@ -261,6 +268,7 @@ impl Orchestrator {
         let now = clock::now();
         match refused {
             Refused::Item(why) => {
+                let why = &self.heard(why);
                 let attempt = new.attempt;
                 self.core.note(
                     now,
@@ -304,6 +312,13 @@ impl Orchestrator {
     pub(super) fn clean(&self, text: &str) -> String {
         let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
         redactor.clean(text).into_owned()
+    }
+
+    /// What somebody else says of a run, fit to be kept beside it: it stands in
+    /// the note of a stop and in the history that the next attempt is given.
+    /// Cleaned first, for half a secret is not found.
+    pub(super) fn heard(&self, why: &str) -> String {
+        shortened(&self.clean(why), REASON).into_owned()
     }
 
     /// Has the runtime wake the loop.

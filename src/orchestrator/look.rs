@@ -148,7 +148,8 @@ impl Orchestrator {
 
     fn list(&mut self, now: Stamp) -> Option<Vec<Run>> {
         match self.runtime.list(now) {
-            Ok(runs) => {
+            Ok(mut runs) => {
+                runs.iter_mut().for_each(|run| self.hear(run));
                 if self.runtime_trouble.over() {
                     info!("the runs can be seen again");
                 }
@@ -169,6 +170,20 @@ impl Orchestrator {
                 }
                 None
             }
+        }
+    }
+
+    /// Makes the words of others fit to be kept: whatever becomes of them, no
+    /// secret goes along.
+    fn hear(&self, run: &mut Run) {
+        let why = match &mut run.state {
+            State::Pending { why, .. } | State::Ended { why, .. } => why.as_mut(),
+            State::Running { .. } | State::Unborn | State::Told => None,
+        };
+        let stop = run.stop.as_mut().map(|stop| &mut stop.why);
+        let history = run.history.iter_mut().map(|past| &mut past.reason);
+        for text in why.into_iter().chain(stop).chain(history) {
+            *text = self.heard(text);
         }
     }
 

@@ -50,9 +50,9 @@ const SAVED: usize = 64 << 20;
 const LINES: usize = 200;
 /// So many are asked for instead, one after the other, where they are too long.
 const FEWER_LINES: [usize; 4] = [50, 12, 3, 1];
-/// What of a tail fits beside why a run was stopped.
+/// Bytes of a note on a stop, as it is written.
 const NOTE: usize = 8 * 1024;
-/// Its lines.
+/// Lines of the tail in it.
 const NOTE_LINES: usize = 50;
 /// A Job this large is refused for what its item makes of it, whatever the
 /// server calls it: etcd takes 1.5 MiB, in another form.
@@ -256,8 +256,7 @@ impl Kube {
             State::Running { since, .. } => Some(since),
             State::Pending { .. } | State::Ended { .. } | State::Unborn | State::Told => None,
         };
-        let note = StopNote::of(stop, started, tail);
-        let note = serde_json::to_string(&note).unwrap_or_default();
+        let note = StopNote::of(stop, started, tail).fitted(NOTE);
         let patch = json!({
             "metadata": { "uid": run.uid, "annotations": { STOP: note } },
             "spec": { "activeDeadlineSeconds": 1 },

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     agent,
     core::{Stamp, State, Stop, StopCause, explain},
+    redact::last_lines,
 };
 
 /// What a container says that is merely not there yet, and what is said where
@@ -63,6 +64,21 @@ impl StopNote {
             at: stop.at.to_string(),
             started: started.map(|at| at.to_string()),
             tail,
+        }
+    }
+
+    /// It as text of at most `size` bytes, its tail cut to what is left there.
+    #[must_use]
+    pub fn fitted(mut self, size: usize) -> String {
+        loop {
+            let text = serde_json::to_string(&self).unwrap_or_default();
+            let over = text.len().saturating_sub(size);
+            if over == 0 || self.tail.is_empty() {
+                return text;
+            }
+            // A byte of it is six of the text at most (\u001b).
+            let room = self.tail.len().saturating_sub(over.div_ceil(6));
+            self.tail = last_lines(&self.tail, usize::MAX, room).to_owned();
         }
     }
 

@@ -211,6 +211,40 @@ fn a_secret_in_the_last_words_is_nowhere_in_the_cluster() {
 }
 
 #[test]
+fn a_secret_in_what_kubernetes_says_is_in_no_job_and_long_words_are_cut() {
+    const SECRET: &str = "a-secret-of-the-test";
+    let kube = Faked::new("redacted_why");
+    kube.items(&json!([{"id": "A-1"}]));
+    let started = kube
+        .orchestrator()
+        .args(["--start-timeout=2s", "--max-attempts=2", "--once", "--wait"])
+        .args(["--retry-backoff=1s"])
+        .env("OPENROUTER_API_KEY", SECRET)
+        .start();
+    let job = kube.job("A-1");
+    let mut pod = kube.until("it has a pod", || kube.double.pods().pop());
+    let long = "L".repeat(20_000);
+    pod["status"]["containerStatuses"] = json!([{"name": "agent", "state": {"waiting": {
+        "reason": "ImagePullBackOff",
+        // Where the history cuts a reason, half of it would be left.
+        "message": format!("pulling https://u:{SECRET}@r {} {SECRET} {long}", "l".repeat(100)),
+    }}}]);
+    kube.double.put("", "pods", pod);
+    assert_eq!(started.wait().code, Some(1));
+    let jobs = kube.jobs("A-1");
+    assert_eq!(jobs.len(), 2);
+    for body in kube.double.requests().iter().map(|r| &r.body) {
+        assert!(!body.contains("a-secret-of"), "{body}");
+        assert!(body.len() < 16_000, "{body}");
+    }
+    let note = crate::kube::mark(&kube.double.job(&job), "recac.io/stop").to_owned();
+    let words = "pulling https://u:[OPENROUTER_API_KEY]@r";
+    assert!(note.contains(words) && note.len() < 8192, "{note}");
+    let history = crate::kube::mark(&jobs[1], "recac.io/history");
+    assert!(history.contains(words), "{history}");
+}
+
+#[test]
 fn a_secret_that_a_job_would_write_otherwise_is_not_printed_by_a_dry_run() {
     let kube = Faked::new("dry_secret");
     kube.items(&json!([{"id": "A-1", "summary": "use se$cret-of-the-test"}]));

@@ -352,6 +352,27 @@ fn stopped(job: &mut Value, second: u64) {
 }
 
 #[test]
+fn a_note_is_never_larger_than_it_may_be() {
+    let stop = |size| Stop {
+        cause: StopCause::StartTimeout,
+        why: "w".repeat(size),
+        at: at(4),
+    };
+    for tail in [
+        "short",
+        &"line \"é\"\u{1b}\n".repeat(900),
+        &"x".repeat(9000),
+    ] {
+        let note = StopNote::of(&stop(1024), None, tail.to_owned());
+        let text = note.fitted(8192);
+        assert!(text.len() <= 8192, "{}", text.len());
+        let read: StopNote = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.why.len(), 1024);
+        assert!(!read.tail.is_empty() && tail.trim_end().ends_with(&read.tail));
+    }
+}
+
+#[test]
 fn a_stopped_one_keeps_why_and_what_went_with_its_pod() {
     let mut job = failed("DeadlineExceeded");
     stopped(&mut job, 4);
