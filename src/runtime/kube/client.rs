@@ -149,13 +149,16 @@ pub struct Client {
     /// Of the environment.
     proxy: Option<Proxy>,
     now: Mutex<Now>,
-    /// When it may be asked again, where it asked for a pause.
-    pause: Mutex<Option<Instant>>,
+    pause: Pause,
     warned: Mutex<BTreeSet<String>>,
     skew: Mutex<Skew>,
     /// Until when anything may be changed; for ever without an election.
     lead: Mutex<Option<Instant>>,
 }
+
+/// Until when nothing is asked, where the server has asked for that, and its
+/// words.
+type Pause = Mutex<Option<(Instant, String)>>;
 
 /// What is known at the moment of where and who.
 struct Now {
@@ -243,12 +246,14 @@ impl Client {
     /// # Errors
     /// Every answer but a good one, and none.
     pub fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        self.send(call, || match (call.method, *lock(&self.lead)) {
-            (Method::Get, _) | (_, None) => Ok(call.deadline),
-            (_, Some(until)) => match until.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => Err(Error::Silent("another replica leads now".to_owned())),
-                left => Ok(call.deadline.min(left)),
-            },
+        self.send(call, &self.pause, || {
+            match (call.method, *lock(&self.lead)) {
+                (Method::Get, _) | (_, None) => Ok(call.deadline),
+                (_, Some(until)) => match until.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => Err(Error::Silent("another replica leads now".to_owned())),
+                    left => Ok(call.deadline.min(left)),
+                },
+            }
         })
     }
 
@@ -257,7 +262,7 @@ impl Client {
     /// # Errors
     /// As of [`Client::call`].
     pub fn call_unled(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        self.send(call, || Ok(call.deadline))
+        self.send(call, &self.pause, || Ok(call.deadline))
     }
 
     /// `deadline` is asked each time anything is sent: what was allowed before
@@ -265,9 +270,10 @@ impl Client {
     fn send(
         &self,
         call: &Call<'_>,
+        pause: &Pause,
         deadline: impl Fn() -> Result<Duration, Error>,
     ) -> Result<Answer, Error> {
-        let sent = self.with_credentials(|http, server, token| {
+        let sent = self.with_credentials(pause, |http, server, token| {
             let deadline = deadline()?;
             let url = format!("{server}{}", call.path);
             let headers = headers(call.accept, token);
@@ -280,10 +286,10 @@ impl Client {
             let mut skew = lock(&self.skew);
             *skew = skew.after(date, clock::now());
         }
-        self.heed(sent.status, &sent.headers);
+        self.heed(&sent.headers);
         match sent.status {
             200..=299 => Ok(sent),
-            status => Err(said(status, &sent.body)),
+            status => Err(refused(pause, status, &sent.headers, &sent.body)),
         }
     }
 
@@ -292,7 +298,7 @@ impl Client {
     /// # Errors
     /// As of [`Client::call`].
     pub fn open(&self, call: &Call<'_>) -> Result<Box<dyn Read + Send>, Error> {
-        let stream = self.with_credentials(|http, server, token| {
+        let stream = self.with_credentials(&self.pause, |http, server, token| {
             let url = format!("{server}{}", call.path);
             let headers = headers(call.accept, token);
             let stream = http
@@ -300,14 +306,14 @@ impl Client {
                 .map_err(|failed| silent(server, &failed))?;
             Ok((stream.status, stream))
         })?;
-        self.heed(stream.status, &stream.headers);
+        self.heed(&stream.headers);
         if let 200..=299 = stream.status {
             return Ok(stream.body);
         }
         let mut body = Vec::new();
         // Without it the status alone has to do.
         let _ = stream.body.take(64 * 1024).read_to_end(&mut body);
-        Err(said(stream.status, &body))
+        Err(refused(&self.pause, stream.status, &stream.headers, &body))
     }
 
     /// Reads a whole object.
@@ -365,9 +371,10 @@ impl Client {
     /// ones after a 401.
     fn with_credentials<T>(
         &self,
+        pause: &Pause,
         send: impl Fn(&http::Client, &str, Option<&str>) -> Result<(u16, T), Error>,
     ) -> Result<T, Error> {
-        self.wait()?;
+        wait(pause)?;
         let mut fresh = false;
         loop {
             let (http, server, token) = self.credentials(fresh).map_err(Error::Silent)?;
@@ -392,43 +399,14 @@ impl Client {
         Ok((now.http.clone(), now.access.server.clone(), token))
     }
 
-    /// Waits as the server has asked for.
-    fn wait(&self) -> Result<(), Error> {
-        let until = *lock(&self.pause);
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match left {
-            None | Some(Duration::ZERO) => Ok(()),
-            Some(left) if left <= PATIENCE => {
-                thread::sleep(left);
-                Ok(())
-            }
-            Some(left) => Err(Error::Silent(format!(
-                "the API server has asked for a pause, of which {} s are left",
-                left.as_secs() + 1
-            ))),
-        }
-    }
-
-    /// Takes in what it warns of, and that it asks for a pause.
-    fn heed(&self, status: u16, headers: &HeaderMap) {
+    /// Takes in what it warns of.
+    fn heed(&self, headers: &HeaderMap) {
         for warning in headers.get_all("warning") {
             let warning = String::from_utf8_lossy(warning.as_bytes());
             for text in warnings(&warning) {
                 self.warn(text);
             }
         }
-        if !(status == 429 || status >= 500) {
-            return;
-        }
-        let header = headers
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok());
-        let Some(wait) = header.and_then(|text| clock::now().retry_after(text)) else {
-            return;
-        };
-        let until = Instant::now().checked_add(wait);
-        let mut pause = lock(&self.pause);
-        *pause = until.max(*pause);
     }
 
     fn warn(&self, text: String) {
@@ -437,6 +415,45 @@ impl Client {
             log::warn!("the API server warns: {text}");
         }
     }
+}
+
+/// Waits as the server has asked for.
+fn wait(pause: &Pause) -> Result<(), Error> {
+    let Some((until, why)) = lock(pause).clone() else {
+        return Ok(());
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    if left > PATIENCE {
+        return Err(Error::Silent(why));
+    }
+    thread::sleep(left);
+    Ok(())
+}
+
+/// What a server that says no says; that it asks for a pause is taken in.
+fn refused(pause: &Pause, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+    let mut error = said(status, body);
+    let header = headers
+        .get("retry-after")
+        .filter(|_| status == 429 || status >= 500)
+        .and_then(|value| value.to_str().ok());
+    let now = clock::now();
+    let wait = header.and_then(|text| now.retry_after(text));
+    let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+    let (Some(wait), Some(until)) = (wait, until) else {
+        return error;
+    };
+    // Every call until then is refused in the same words, which are news once.
+    if wait > PATIENCE
+        && let Error::Said { message, .. } = &mut error
+    {
+        *message += &format!("; it asks for a pause until {}", now.plus(wait));
+    }
+    let mut pause = lock(pause);
+    if pause.as_ref().is_none_or(|(before, _)| *before < until) {
+        *pause = Some((until, error.to_string()));
+    }
+    error
 }
 
 /// The texts of a `Warning` header: of `299 - "text"`, which a date in quotes

@@ -154,6 +154,23 @@ fn a_server_that_is_full_is_left_alone_for_as_long_as_it_says() {
 }
 
 #[test]
+fn a_long_pause_is_said_once_and_so_is_its_end() {
+    let kube = Faked::new("long_pause");
+    kube.items(&json!([{"id": "A-1"}]));
+    kube.double.agents(Agents::Exit(0));
+    kube.double.fault(Fault::busy(429, 13), "GET", JOBS, 1);
+    let started = kube.orchestrator().start();
+    kube.wait_for("it is told of", || !kube.outcomes().is_empty());
+    let out = started.terminate();
+    assert_eq!(out.code, Some(0));
+    let said = |words: &str| out.stderr.matches(words).count();
+    assert_eq!(said("what runs is not known"), 1, "{}", out.stderr);
+    // Of the runs, and of the ConfigMap of outcomes.
+    assert!(said("asks for a pause until 20") <= 2, "{}", out.stderr);
+    assert_eq!(said("the runs can be seen again"), 1, "{}", out.stderr);
+}
+
+#[test]
 fn a_server_that_was_away_is_found_again_and_nothing_is_lost() {
     let kube = Faked::new("away");
     kube.items(&json!([{"id": "A-1"}, {"id": "A-2"}]));
