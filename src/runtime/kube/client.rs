@@ -26,6 +26,7 @@ use super::{
 use crate::{
     clock,
     http::{self, Answer, Failed, HeaderMap, Method, Proxy, Request},
+    redact::shortened,
 };
 
 /// How long a call may take.
@@ -37,6 +38,8 @@ const LARGEST: usize = 256 << 20;
 /// How long a server that asks for a pause is waited for in a call. A longer
 /// pause is kept by refusing calls until it is over.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes that are kept of what a server says of its no.
+const SAID: usize = 1024;
 /// A credential is replaced when less than this is left of it.
 const EARLY: Duration = Duration::from_secs(30);
 /// What a list that ran out of time half way is begun anew for, at most.
@@ -564,7 +567,7 @@ struct Status {
 fn said(status: u16, body: &[u8]) -> Error {
     let read: Status = serde_json::from_slice(body).unwrap_or_default();
     let message = match read.message.is_empty() {
-        false => read.message,
+        false => shortened(&read.message, SAID).into_owned(),
         // A proxy in between, perhaps.
         true => {
             let text = String::from_utf8_lossy(body);
@@ -573,7 +576,7 @@ fn said(status: u16, body: &[u8]) -> Error {
     };
     Error::Said {
         status,
-        reason: read.reason,
+        reason: shortened(&read.reason, SAID).into_owned(),
         message,
     }
 }

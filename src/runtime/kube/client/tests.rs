@@ -163,6 +163,10 @@ fn what_a_server_says_of_its_no_reaches_us() {
             "413 X".into(),
             r#"{"reason":"RequestEntityTooLarge","message":"limit is 3145728"}"#.into(),
         ),
+        "GET /endless" => (
+            "403 X".into(),
+            format!(r#"{{"reason":"No","message":"{}"}}"#, "m".repeat(5000)),
+        ),
         _ => ok("{"),
     });
     let client = client(&server, User::Nobody);
@@ -172,6 +176,8 @@ fn what_a_server_says_of_its_no_reaches_us() {
         "the API server answers 502: <html>proxy</html>"
     );
     assert_eq!(why("/large"), "RequestEntityTooLarge: limit is 3145728");
+    let endless = why("/endless");
+    assert!(endless.len() < 1100 && endless.ends_with("m…"), "{endless}");
     assert!(matches!(
         client.object::<Item>("/half"),
         Err(Error::Silent(_))
