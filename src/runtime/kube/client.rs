@@ -153,6 +153,8 @@ pub struct Client {
     proxy: Option<Proxy>,
     now: Mutex<Now>,
     pause: Pause,
+    /// The same of the Lease: who is to lead does not wait for the others.
+    lease_pause: Pause,
     warned: Mutex<BTreeSet<String>>,
     skew: Mutex<Skew>,
     /// Until when anything may be changed; for ever without an election.
@@ -214,6 +216,7 @@ impl Client {
             proxy,
             now: Mutex::new(now),
             pause: Mutex::default(),
+            lease_pause: Mutex::default(),
             warned: Mutex::default(),
             skew: Mutex::default(),
             lead: Mutex::default(),
@@ -260,12 +263,13 @@ impl Client {
         })
     }
 
-    /// As [`Client::call`], without a look at who leads: for the Lease itself.
+    /// As [`Client::call`], without a look at who leads: for the Lease itself,
+    /// which keeps only to a pause that it was asked for itself.
     ///
     /// # Errors
     /// As of [`Client::call`].
     pub fn call_unled(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        self.send(call, &self.pause, || Ok(call.deadline))
+        self.send(call, &self.lease_pause, || Ok(call.deadline))
     }
 
     /// `deadline` is asked each time anything is sent: what was allowed before

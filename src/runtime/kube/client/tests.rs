@@ -236,6 +236,24 @@ fn a_pause_that_is_asked_for_is_kept() {
 }
 
 #[test]
+fn a_lease_does_not_wait_for_a_pause_of_others_nor_they_for_its_own() {
+    let long = || ("503 X\r\nRetry-After: 3600".to_owned(), "{}".to_owned());
+    let (server, asked) = server(move |n, _| match n {
+        1 | 3 => long(),
+        _ => ok("{}"),
+    });
+    let of_others = client(&server, User::Nobody);
+    let call = Call::get("/x");
+    assert!(of_others.call(&call).unwrap_err().is(503));
+    of_others.call_unled(&call).unwrap();
+    let of_lease = client(&server, User::Nobody);
+    assert!(of_lease.call_unled(&call).unwrap_err().is(503));
+    assert!(matches!(of_lease.call_unled(&call), Err(Error::Silent(_))));
+    of_lease.call(&call).unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 4);
+}
+
+#[test]
 fn who_does_not_lead_changes_nothing_and_may_look() {
     let (server, asked) = server(|_, _| ok("{}"));
     let client = client(&server, User::Nobody);
