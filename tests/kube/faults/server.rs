@@ -164,7 +164,7 @@ fn a_long_pause_is_said_once_and_so_is_its_end() {
     let out = started.terminate();
     assert_eq!(out.code, Some(0));
     let said = |words: &str| out.stderr.matches(words).count();
-    assert_eq!(said("what runs is not known"), 1, "{}", out.stderr);
+    assert_eq!(said("what runs is not known, so"), 1, "{}", out.stderr);
     // Of the runs, and of the ConfigMap of outcomes.
     assert!(said("asks for a pause until 20") <= 2, "{}", out.stderr);
     assert_eq!(said("the runs can be seen again"), 1, "{}", out.stderr);
