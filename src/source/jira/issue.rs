@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use super::{
@@ -101,14 +104,14 @@ impl Ticket {
     }
 }
 
+/// A ticket whose `fields` are whatever they should be, or anything.
 #[derive(Deserialize)]
-struct Raw<'a> {
+struct Raw<'a, F> {
     #[serde(borrow)]
     id: &'a RawValue,
     #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    fields: Option<&'a RawValue>,
+    fields: Option<F>,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,8 +205,16 @@ pub enum Keep {
 /// # Errors
 /// If it has no id or no key, so that nobody could say which one is meant.
 pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<Ticket, String> {
-    let raw: Raw<'_> =
-        serde_json::from_str(raw).map_err(|_| "a ticket without an id".to_owned())?;
+    let (raw, readable) = match serde_json::from_str::<Raw<'_, Fields<'_>>>(raw) {
+        Ok(raw) => (raw, true),
+        Err(_) => {
+            let raw: Raw<'_, IgnoredAny> =
+                serde_json::from_str(raw).map_err(|_| "a ticket without an id".to_owned())?;
+            let (id, key) = (raw.id, raw.key);
+            let fields = None;
+            (Raw { id, key, fields }, false)
+        }
+    };
     let id = text_or_number(raw.id).filter(|id| is_id(id));
     let id = id.ok_or("a ticket whose id is no number")?;
     let key = parsed::<String>(raw.key).unwrap_or_default();
@@ -212,20 +223,12 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
     }
     let known = !reading.browse.is_empty();
     let url = known.then(|| format!("{}/browse/{key}", reading.browse));
-    let fields = raw
-        .fields
-        .map(|fields| serde_json::from_str::<Fields<'_>>(fields.get()));
-    let (fields, broken) = match fields {
-        Some(Ok(fields)) => (fields, None),
-        Some(Err(_)) => (
-            Fields::default(),
-            Some("its fields cannot be read".to_owned()),
-        ),
-        None => (
-            Fields::default(),
-            Some("Jira gives no fields of it".to_owned()),
-        ),
+    let broken = match (&raw.fields, readable) {
+        (Some(_), _) => None,
+        (None, true) => Some("Jira gives no fields of it".to_owned()),
+        (None, false) => Some("its fields cannot be read".to_owned()),
     };
+    let fields = raw.fields.unwrap_or_default();
     let (description, too_deep) = match markdown(fields.description, reading.deployment) {
         Ok(description) => (description, None),
         Err(why) => (

@@ -1,8 +1,11 @@
 //! Walking through the pages of a search, to its end and never in a circle.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -229,11 +232,31 @@ fn key_of(raw: &RawValue) -> String {
 
 /// What tells a ticket from the others; its whole text where it has no id.
 fn id_of(raw: &RawValue) -> String {
-    #[derive(Deserialize)]
-    struct Id<'a> {
-        #[serde(borrow)]
-        id: &'a RawValue,
+    let mut id = None;
+    // What stands behind it is not read, which is no success.
+    let _ = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Id(&mut id));
+    id.unwrap_or_else(|| raw.get().to_owned())
+}
+
+/// Reads as far as the id, which mostly is one of the first.
+struct Id<'i>(&'i mut Option<String>);
+
+impl<'de> Visitor<'de> for Id<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a ticket")
     }
-    let id: Result<Id<'_>, _> = serde_json::from_str(raw.get());
-    id.map_or_else(|_| raw.get().to_owned(), |id| id.id.get().to_owned())
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == "id" {
+                let id: &RawValue = map.next_value()?;
+                *self.0 = Some(id.get().to_owned());
+                break;
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
