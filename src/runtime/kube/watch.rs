@@ -24,8 +24,11 @@ use super::{
 const LISTEN: Duration = Duration::from_secs(60);
 /// How much longer we do, so that a connection that has died is noticed.
 const BEYOND: Duration = Duration::from_secs(15);
-/// The pause before listening again where that ended before its time.
-const AGAIN: Duration = Duration::from_secs(5);
+/// The pauses before listening again, in seconds: none at first, the last one
+/// for as long as it goes on that each time soon ends.
+const AGAIN: [u64; 4] = [0, 1, 2, 5];
+/// A time that is shorter is one that soon ends.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A line of a watch.
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ impl Kube {
     pub fn watch(&self, wake: impl Fn() -> bool) {
         let mut version = self.version();
         let mut told = Told::default();
+        let mut pauses = AGAIN.into_iter();
         loop {
             let begun = Instant::now();
             match self.listen(&mut version, &mut told, &wake) {
@@ -75,9 +79,11 @@ impl Kube {
                 }
                 version = self.version();
             }
-            if begun.elapsed() < LISTEN / 2 {
-                thread::sleep(AGAIN);
+            if begun.elapsed() >= SOON {
+                pauses = AGAIN.into_iter();
             }
+            let pause = pauses.next().or(AGAIN.last().copied());
+            thread::sleep(Duration::from_secs(pause.unwrap_or_default()));
         }
     }
 

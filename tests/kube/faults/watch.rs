@@ -56,6 +56,18 @@ fn a_watch_that_ends_in_whatever_way_is_begun_again() {
 }
 
 #[test]
+fn a_watch_that_is_dropped_again_and_again_is_begun_again() {
+    let kube = Faked::new("watch_again");
+    kube.items(&json!([]));
+    let started = kube.orchestrator().arg("--interval=1h").start();
+    for before in 0..5 {
+        kube.wait_for("there is a watch", || watches(&kube.double) > before);
+        kube.double.cut_watches();
+    }
+    assert_eq!(started.terminate().code, Some(0));
+}
+
+#[test]
 fn without_any_watch_the_loop_finds_out_by_itself() {
     for fault in [
         Fault::status(500),
