@@ -259,6 +259,8 @@ mod tests {
                 |words: &str, mark: Value| json!({"type": "text", "text": words, "marks": [mark]});
             let paragraph = |nodes: Value| json!({"type": "paragraph", "content": nodes});
             let link = json!({"type": "link", "attrs": {"href": url}});
+            let (begin, rest) = url.split_at(url.find(':').unwrap() + 1);
+            let (middle, end) = rest.split_at(rest.find('.').unwrap() + 1);
             let code = json!({"type": "code"});
             let strong = json!({"type": "strong"});
             let block = |words: &str| json!({"type": "codeBlock", "content": [text(words)]});
@@ -274,7 +276,14 @@ mod tests {
                     marked("Repo:", strong.clone()),
                     text(&format!(" {url}"))
                 ])),
-                paragraph(json!([text("Repo: "), marked(url, strong)])),
+                paragraph(json!([text("Repo: "), marked(url, strong.clone())])),
+                // Some of it, where no sign would be taken for a mark.
+                paragraph(json!([
+                    text("Repo: "),
+                    text(begin),
+                    marked(middle, strong),
+                    text(end)
+                ])),
                 paragraph(json!([text("Repo: "), card])),
                 block(&format!("Repo: {url}")),
                 block(&format!("x\nRepo: {url}\ny")),

@@ -38,6 +38,27 @@ const AROUND: [Mark; 6] = [
     Mark::Sup,
 ];
 
+impl Mark {
+    /// The signs that it is written with, and the tag where they would not be
+    /// taken for it.
+    fn written(self) -> (&'static str, &'static str) {
+        match self {
+            Mark::Strike => ("~~", "del"),
+            Mark::Strong => ("**", "strong"),
+            Mark::Em => ("_", "em"),
+            Mark::Underline => ("", "u"),
+            Mark::Sub => ("", "sub"),
+            Mark::Sup => ("", "sup"),
+            Mark::Code => ("", "code"),
+        }
+    }
+}
+
+/// Whether marks are written with a tag of this name.
+pub fn is_tag(name: &str) -> bool {
+    AROUND.iter().any(|mark| mark.written().1 == name)
+}
+
 /// A set of marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
@@ -401,15 +422,7 @@ impl Writer<'_> {
     }
 
     fn mark(&mut self, pieces: &mut [Piece<'_>], mark: Mark, level: usize, after: char) {
-        let (signs, tag) = match mark {
-            Mark::Strike => ("~~", "del"),
-            Mark::Strong => ("**", "strong"),
-            Mark::Em => ("_", "em"),
-            Mark::Underline => ("", "u"),
-            Mark::Sub => ("", "sub"),
-            Mark::Sup => ("", "sup"),
-            Mark::Code => ("", "code"),
-        };
+        let (signs, tag) = mark.written();
         self.page.settle();
         let before = self.page.last();
         let from = self.page.text.len();

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-/// What marks are written as that Markdown has none for.
-const TAGS: [&str; 3] = ["u", "sub", "sup"];
+use super::phrase::is_tag;
+
 /// How far the end of a pair of brackets is looked for: a page of nothing but
 /// beginnings is not to take long.
 const LONGEST: usize = 2048;
@@ -115,7 +115,7 @@ fn piece<'t>(out: &mut String, text: &'t str, c: char) -> &'t str {
             if let Some((within, after)) = bracketed(next) {
                 match within.trim_start_matches('/') {
                     "br" => out.push(' '),
-                    tag if TAGS.contains(&tag) => {}
+                    tag if is_tag(tag) => {}
                     _ => out.push_str(within),
                 }
                 return after;
@@ -249,6 +249,7 @@ mod tests {
             ("`a\\_*b*` `` c` `` `d", "a\\_*b* c` `d"),
             ("<https://h/_a*> <u>x</u> < y", "https://h/_a* x < y"),
             ("a<br>b", "a b"),
+            ("<strong>a-</strong>b <del>c</del>", "a-b c"),
             ("~a ~~b~~ ~c", "~a b ~c"),
             ("[a](https://h/_b~c)d", " https://h/_b~c d"),
             ("[https://h/](https://h/)d", "https://h/d"),
