@@ -19,6 +19,17 @@ pub use page::{Gap, List, Page};
 pub use phrase::{Mark, Marks, Phrase};
 pub use visible::visible;
 
+/// Which bytes are among these.
+const fn table(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < bytes.len() {
+        table[bytes[i] as usize] = true;
+        i += 1;
+    }
+    table
+}
+
 /// The text without control characters; newlines and tabs stay.
 pub fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
     let bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');

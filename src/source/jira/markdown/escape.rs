@@ -2,6 +2,8 @@
 //!
 //! Never decides where a line or a block ends.
 
+use super::table;
+
 /// What stands around a piece of text.
 #[derive(Clone, Copy)]
 pub struct Around {
@@ -22,16 +24,7 @@ pub struct Around {
 }
 
 /// The bytes that can mean something anywhere in a line.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b"\\`*_~[]!<&:";
-    let mut i = 0;
-    while i < bytes.len() {
-        table[bytes[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
+const SPECIAL: [bool; 256] = table(b"\\`*_~[]!<&:");
 
 /// Appends one line of text so that it is read as that text again.
 pub fn text(out: &mut String, text: &str, around: Around) {

@@ -6,22 +6,13 @@
 
 use std::borrow::Cow;
 
-use super::phrase::is_tag;
+use super::{phrase::is_tag, table};
 
 /// How far the end of a pair of brackets is looked for: a page of nothing but
 /// beginnings is not to take long.
 const LONGEST: usize = 2048;
 /// The bytes that can mean something in a line.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b"\\`*_~[!<";
-    let mut i = 0;
-    while i < bytes.len() {
-        table[bytes[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
+const SPECIAL: [bool; 256] = table(b"\\`*_~[!<");
 
 /// The text of a page, line by line. Where a link leads stands in the place of
 /// a text that does not say it.
@@ -86,64 +77,53 @@ fn piece<'t>(out: &mut String, text: &'t str, c: char) -> &'t str {
         _ => 1,
     };
     let next = text.get(size..).unwrap_or("");
-    match c {
-        '\\' => match next.chars().next().filter(char::is_ascii_punctuation) {
-            Some(escaped) => {
-                out.push(escaped);
-                return next.get(1..).unwrap_or("");
-            }
-            None => out.push(c),
-        },
-        '`' => {
-            if let Some((code, after)) = code(next, size) {
-                out.push_str(code);
-                return after;
-            }
-            out.extend(std::iter::repeat_n(c, size));
-        }
+    let inside = |c: char| c.is_alphanumeric();
+    let after = match c {
+        '\\' => next
+            .starts_with(|c: char| c.is_ascii_punctuation())
+            .then(|| {
+                let (escaped, after) = next.split_at(1);
+                out.push_str(escaped);
+                after
+            }),
+        '`' => code(next, size).map(|(code, after)| {
+            out.push_str(code);
+            after
+        }),
         // What is not escaped, and does not stand inside a word, is a mark.
-        '*' => {}
-        '_' | '~' => {
-            let inside = |c: char| c.is_alphanumeric();
-            let literal = match c {
-                '_' => out.ends_with(inside) && next.starts_with(inside),
-                _ => size != 2,
-            };
-            out.extend(std::iter::repeat_n(c, if literal { size } else { 0 }));
-        }
-        '<' => {
-            if let Some((within, after)) = bracketed(next) {
-                match within.trim_start_matches('/') {
-                    "br" => out.push(' '),
-                    tag if is_tag(tag) => {}
-                    _ => out.push_str(within),
-                }
-                return after;
+        '*' => Some(next),
+        '~' => (size == 2).then_some(next),
+        '_' => (!(out.ends_with(inside) && next.starts_with(inside))).then_some(next),
+        '<' => bracketed(next).map(|(within, after)| {
+            match within.trim_start_matches('/') {
+                "br" => out.push(' '),
+                tag if is_tag(tag) => {}
+                _ => out.push_str(within),
             }
-            out.push(c);
-        }
+            after
+        }),
         // An image is the link that it is.
-        '!' if next.starts_with('[') => {}
-        '[' => {
-            if let Some((label, target, after)) = link(next) {
-                let mut shown = String::new();
-                line(&mut shown, label);
-                // An editor makes a link of a part of what stands there.
-                if shown == *target || target.starts_with("mailto:") {
-                    out.push_str(&shown);
-                } else {
-                    out.extend([" ", &target, " "]);
-                    if shown.contains("://") {
-                        out.extend([&shown, " "]);
-                    }
+        '!' => next.starts_with('[').then_some(next),
+        '[' => link(next).map(|(label, target, after)| {
+            let mut shown = String::new();
+            line(&mut shown, label);
+            // An editor makes a link of a part of what stands there.
+            if shown == *target || target.starts_with("mailto:") {
+                out.push_str(&shown);
+            } else {
+                out.extend([" ", &target, " "]);
+                if shown.contains("://") {
+                    out.extend([&shown, " "]);
                 }
-                return after;
             }
-            out.push(c);
-        }
-        _ => out.push(c),
-    }
-    next
+            after
+        }),
+        _ => None,
+    };
+    after.unwrap_or_else(|| {
+        out.extend(std::iter::repeat_n(c, size));
+        next
+    })
 }
 
 /// A span of code behind its `size` backticks, and what stands behind it.
