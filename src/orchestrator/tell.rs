@@ -190,12 +190,10 @@ impl Orchestrator {
                         "cannot report how it ended ({}): {why}", report::headline(outcome));
                 }
                 self.untold.insert(subject.clone(), why);
-                let note = match trouble {
-                    Trouble::Later(_, Some(pause)) => Note::FailedUntil(&subject, now.plus(pause)),
-                    Trouble::Later(_, None)
-                    | Trouble::Item(_)
-                    | Trouble::Everything(_)
-                    | Trouble::Refused(_) => Note::Failed(&subject),
+                let note = if let Trouble::Later(_, Some(pause)) = trouble {
+                    Note::FailedUntil(&subject, now.plus(pause))
+                } else {
+                    Note::Failed(&subject)
                 };
                 self.core.note(now, note);
                 self.tally.went_badly(subject);

@@ -106,11 +106,6 @@ pub struct Client {
 struct State {
     /// The token that was used last.
     token: String,
-    /// Whether Jira has said whose it is.
-    proven: bool,
-    /// Whether Jira said so in a header, too, as it then does in each answer:
-    /// one without was to nobody in particular.
-    named: bool,
     /// Whether a search was ever let in with it.
     worked: bool,
     refused: Option<Refused>,
@@ -261,10 +256,14 @@ impl Client {
     /// # Errors
     /// If it was not.
     pub fn was_let_in(&self, answer: &Answer) -> Result<(), Trouble> {
-        self.knows_us(answer)?;
-        match site::identity(answer) {
-            Identity::Unsaid if lock(&self.state).named => Err(self.refused_by(answer)),
-            Identity::Known | Identity::Unsaid | Identity::Anonymous => Ok(()),
+        if site::identity(answer) == Identity::Known {
+            return Ok(());
+        }
+        match self.prove()? {
+            // It says so in each answer that is one to us.
+            Identity::Known => Err(self.refused_by(answer)),
+            // Gateways and proxies may drop the header.
+            Identity::Unsaid | Identity::Anonymous => Ok(()),
         }
     }
 
@@ -275,43 +274,21 @@ impl Client {
     pub fn knows_us(&self, answer: &Answer) -> Result<(), Trouble> {
         match site::identity(answer) {
             Identity::Known => Ok(()),
-            // Gateways and proxies may drop the header: then it is asked.
-            Identity::Unsaid | Identity::Anonymous => self.prove(),
+            Identity::Unsaid | Identity::Anonymous => self.prove().map(drop),
         }
     }
 
-    /// The same of an answer that follows one which was to us.
-    ///
-    /// # Errors
-    /// If it was to somebody else.
-    pub fn is_still_let_in(&self, answer: &Answer) -> Result<(), Trouble> {
-        match site::identity(answer) {
-            Identity::Unsaid if !lock(&self.state).named => Ok(()),
-            Identity::Known | Identity::Unsaid | Identity::Anonymous => self.was_let_in(answer),
-        }
-    }
-
-    /// Asks Jira who we are.
+    /// Asks Jira who we are; how its answer says so.
     ///
     /// # Errors
     /// If it does not know.
-    pub fn prove(&self) -> Result<(), Trouble> {
+    fn prove(&self) -> Result<Identity, Trouble> {
         let answer = self.call(&Call::get("/myself"))?;
         match answer.status {
-            200 if site::is_somebody(&answer) => {
-                self.proven(&answer);
-                Ok(())
-            }
+            200 if site::is_somebody(&answer) => Ok(site::identity(&answer)),
             200 | 403 => Err(self.refused_by(&answer)),
             _ => Err(self.later(&answer, "who asks")),
         }
-    }
-
-    /// Jira has said who we are, in this answer.
-    fn proven(&self, myself: &Answer) {
-        let mut state = lock(&self.state);
-        state.proven = true;
-        state.named |= site::identity(myself) == Identity::Known;
     }
 
     /// An answer that refuses the credentials although its status alone would
@@ -352,8 +329,6 @@ impl Client {
                 info!("jira: another token in {name}");
             }
             state.token = token.to_owned();
-            state.proven = false;
-            state.named = false;
             state.worked = false;
             state.refused = None;
             state.refusals = 0;
@@ -516,6 +491,7 @@ impl Client {
     fn refuse(&self, answer: &Answer, site: Option<&Site>) -> Trouble {
         let gateway = site.is_some_and(|site| site.base != self.access.url);
         let from = self.access.token.name();
+        let proven = lock(&self.site).is_some();
         let mut state = lock(&self.state);
         if let Some(refused) = &state.refused
             && Instant::now() < refused.until
@@ -526,7 +502,7 @@ impl Client {
         let why = Refusal {
             status: answer.status,
             captcha: site::wants_captcha(answer),
-            proven: state.proven,
+            proven,
             worked: state.worked,
             username: self.access.username.as_deref(),
             deployment: site.map(|site| site.deployment).or(self.access.deployment),
@@ -539,8 +515,6 @@ impl Client {
             .saturating_mul(1 << state.refusals.min(4))
             .min(LONGEST_WAIT);
         state.refusals = state.refusals.saturating_add(1);
-        state.proven = false;
-        state.named = false;
         state.refused = Some(Refused {
             why: why.clone(),
             until: Instant::now() + wait,
@@ -683,7 +657,6 @@ impl Client {
             }
             _ => return Err(self.later(&answer, "who asks")),
         }
-        self.proven(&answer);
         self.greet(&site, &answer);
         Ok(Ok(site))
     }

@@ -205,14 +205,16 @@ pub enum Keep {
 /// # Errors
 /// If it has no id or no key, so that nobody could say which one is meant.
 pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<Ticket, String> {
-    let (raw, readable) = match serde_json::from_str::<Raw<'_, Fields<'_>>>(raw) {
-        Ok(raw) => (raw, true),
+    let (raw, broken) = match serde_json::from_str::<Raw<'_, Fields<'_>>>(raw) {
+        Ok(raw) if raw.fields.is_none() => (raw, Some("Jira gives no fields of it".to_owned())),
+        Ok(raw) => (raw, None),
         Err(_) => {
             let raw: Raw<'_, IgnoredAny> =
                 serde_json::from_str(raw).map_err(|_| "a ticket without an id".to_owned())?;
             let (id, key) = (raw.id, raw.key);
             let fields = None;
-            (Raw { id, key, fields }, false)
+            let broken = "its fields cannot be read".to_owned();
+            (Raw { id, key, fields }, Some(broken))
         }
     };
     let id = text_or_number(raw.id).filter(|id| is_id(id));
@@ -223,11 +225,6 @@ pub fn read(raw: &str, rules: &Rules, reading: &Reading, keep: Keep) -> Result<T
     }
     let known = !reading.browse.is_empty();
     let url = known.then(|| format!("{}/browse/{key}", reading.browse));
-    let broken = match (&raw.fields, readable) {
-        (Some(_), _) => None,
-        (None, true) => Some("Jira gives no fields of it".to_owned()),
-        (None, false) => Some("its fields cannot be read".to_owned()),
-    };
     let fields = raw.fields.unwrap_or_default();
     let (description, too_deep) = match markdown(fields.description, reading.deployment) {
         Ok(description) => (description, None),

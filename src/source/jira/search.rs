@@ -11,7 +11,7 @@ use serde_json::{json, value::RawValue};
 use super::{
     client::{Call, Client, NoAnswer},
     issue::FIELDS,
-    site::Deployment,
+    site::{self, Deployment, Identity},
 };
 use crate::{
     http::{Answer, Method},
@@ -62,6 +62,8 @@ pub struct Missing {
 /// How far the walk has come.
 #[derive(Default)]
 struct Walk {
+    /// How the last page said whom it was for.
+    identity: Option<Identity>,
     seen: BTreeSet<String>,
     tokens: BTreeSet<String>,
     token: Option<String>,
@@ -120,11 +122,13 @@ impl Search<'_> {
             }
             let page: Page<'_> = serde_json::from_slice(&answer.body)
                 .map_err(|_| self.client.nonsense(&answer, "the search"))?;
-            match walk.seen.is_empty() {
-                true => self.client.was_let_in(&answer)?,
-                false => self.client.is_still_let_in(&answer)?,
+            // One page of a walk is answered as the other.
+            let identity = site::identity(&answer);
+            if walk.identity != Some(identity) {
+                self.client.was_let_in(&answer)?;
+                self.client.accepted();
+                walk.identity = Some(identity);
             }
-            self.client.accepted();
             let from = walk.seen.len();
             for raw in &page.issues {
                 if walk.seen.len() < MOST && walk.seen.insert(id_of(raw)) {
