@@ -423,62 +423,54 @@ impl Jira {
     }
 
     fn comments_for_agent(&self, site: &Site, id: &str) -> Result<String, Trouble> {
-        let path = format!(
-            "/issue/{id}/comment?orderBy=-created&maxResults={}",
-            comments::SHOWN
-        );
-        let answer = match self.client.call(&Call::get(&path).about(id)) {
-            Ok(answer) => answer,
+        let answers = match self.newest_comments(site, id, comments::SHOWN) {
+            Ok(answers) => answers,
             Err(NoAnswer::TooLarge) => {
                 debug!("the comments of the ticket of id {id} are too large");
                 return Ok(String::new());
             }
             Err(no) => return Err(no.into()),
         };
-        if answer.status != 200 {
-            // The agent can work without.
+        // The agent can work without.
+        for answer in answers.iter().filter(|answer| answer.status != 200) {
             debug!(
                 "the comments of the ticket of id {id}: {}",
-                answer::words(&answer)
+                answer::words(answer)
             );
-            return Ok(String::new());
         }
-        let mut page = answer.body;
-        // An order that the server does not know: the newest are the last.
-        if let Ok(marked) = comments::marked(&page, "")
-            && !marked.newest_first
-            && site.deployment == Deployment::DataCenter
-        {
-            let from = marked.total.saturating_sub(comments::SHOWN);
-            let path = format!(
-                "/issue/{id}/comment?startAt={from}&maxResults={}",
-                comments::SHOWN
-            );
-            let last = self.client.call(&Call::get(&path).about(id));
-            page = match last {
-                Ok(answer) if answer.status == 200 => answer.body,
-                _ => page,
-            };
-        }
-        Ok(comments::markdown(&page, site.deployment))
+        let newest = answers.iter().rfind(|answer| answer.status == 200);
+        Ok(newest.map_or_else(String::new, |answer| {
+            comments::markdown(&answer.body, site.deployment)
+        }))
     }
 
     /// Whether one of the newest comments carries this marker.
     fn is_told(&self, site: &Site, id: &str, marker: &str) -> Result<bool, Trouble> {
+        let mut found = false;
+        for answer in self.newest_comments(site, id, 100)? {
+            self.expect(&answer, &[200], "its comments")?;
+            found |= comments::marked(&answer.body, marker)
+                .map_err(|why| Trouble::Later(format!("jira: its comments: {why}"), None))?;
+        }
+        Ok(found)
+    }
+
+    /// The newest comments, at most so many. Of a server that does not sort
+    /// them the last answer is what is meant, and what it gave first stands
+    /// before it.
+    fn newest_comments(&self, site: &Site, id: &str, most: usize) -> Result<Vec<Answer>, NoAnswer> {
         let page = |from: usize| {
             let path =
-                format!("/issue/{id}/comment?startAt={from}&maxResults=100&orderBy=-created");
-            let answer = self.client.call(&Call::get(&path).about(id))?;
-            self.expect(&answer, &[200], "its comments")?;
-            comments::marked(&answer.body, marker)
-                .map_err(|why| Trouble::Later(format!("jira: its comments: {why}"), None))
+                format!("/issue/{id}/comment?startAt={from}&maxResults={most}&orderBy=-created");
+            self.client.call(&Call::get(&path).about(id))
         };
-        let first = page(0)?;
-        if first.found || first.newest_first || site.deployment == Deployment::Cloud {
-            return Ok(first.found);
+        let mut answers = vec![page(0)?];
+        if site.deployment == Deployment::DataCenter
+            && let Some(total) = comments::unsorted(&answers[0].body)
+        {
+            answers.push(page(total.saturating_sub(most))?);
         }
-        // An order that the server does not know: the newest are the last.
-        Ok(page(first.total.saturating_sub(100))?.found)
+        Ok(answers)
     }
 
     /// Moves a ticket, unless it is there. What is refused for good is the

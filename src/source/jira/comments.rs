@@ -109,35 +109,29 @@ fn cut(text: &str, room: usize) -> String {
     format!("{}{MARK}", text.get(..end).unwrap_or(""))
 }
 
-/// What a page says about a marker.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Marked {
-    /// One of the comments carries it.
-    pub found: bool,
-    /// The page begins with the newest.
-    pub newest_first: bool,
-    /// How many comments there are in all.
-    pub total: usize,
-}
-
-/// Looks for a marker in a page of comments.
-///
-/// # Errors
-/// If it is no page of comments.
-pub fn marked(page: &[u8], marker: &str) -> Result<Marked, String> {
-    let page: Page<'_> =
-        serde_json::from_slice(page).map_err(|_| "the answer is none".to_owned())?;
+/// How many comments there are in all, where this page of some of them does not
+/// begin with the newest.
+#[must_use]
+pub fn unsorted(page: &[u8]) -> Option<usize> {
+    let page: Page<'_> = serde_json::from_slice(page).ok()?;
     let created = |raw: &RawValue| {
         let comment: Value = serde_json::from_str(raw.get()).ok()?;
         stamp(comment.get("created")?.as_str()?)
     };
     let first = page.comments.first().and_then(|raw| created(raw));
     let last = page.comments.last().and_then(|raw| created(raw));
-    Ok(Marked {
-        found: page.comments.iter().any(|raw| raw.get().contains(marker)),
-        newest_first: page.total <= page.comments.len() || first > last,
-        total: page.total,
-    })
+    let newest_first = page.total <= page.comments.len() || first > last;
+    (!newest_first).then_some(page.total)
+}
+
+/// Whether a comment of this page carries a marker.
+///
+/// # Errors
+/// If it is no page of comments.
+pub fn marked(page: &[u8], marker: &str) -> Result<bool, String> {
+    let page: Page<'_> =
+        serde_json::from_slice(page).map_err(|_| "the answer is none".to_owned())?;
+    Ok(page.comments.iter().any(|raw| raw.get().contains(marker)))
 }
 
 #[cfg(test)]
@@ -205,19 +199,11 @@ mod tests {
                 .to_string()
                 .into_bytes()
         };
-        let found = marked(&two(new, old, 9), "run-1 uid1").unwrap();
-        assert!(found.found && found.newest_first && found.total == 9);
-        assert!(
-            !marked(&two(old, new, 9), "run-1 uid1")
-                .unwrap()
-                .newest_first
-        );
-        assert!(
-            marked(&two(old, new, 2), "run-1 uid1")
-                .unwrap()
-                .newest_first
-        );
-        assert!(!marked(&two(new, old, 9), "run-1 uid2").unwrap().found);
+        assert!(marked(&two(new, old, 9), "run-1 uid1").unwrap());
+        assert!(!marked(&two(new, old, 9), "run-1 uid2").unwrap());
+        assert_eq!(unsorted(&two(new, old, 9)), None);
+        assert_eq!(unsorted(&two(old, new, 9)), Some(9));
+        assert_eq!(unsorted(&two(old, new, 2)), None);
         assert!(marked(b"<html>", "x").is_err());
     }
 }
