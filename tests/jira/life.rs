@@ -141,6 +141,27 @@ fn an_agent_that_closes_its_own_ticket_is_left_to_finish() {
     }
 }
 
+/// A person takes a ticket back: closes it, or takes its label off.
+fn take_back(jira: &Fake, key: &str, closed: bool) {
+    jira.edit(key, |ticket| match closed {
+        true => ticket.status = "Done".into(),
+        false => ticket.labels.clear(),
+    });
+}
+
+/// One that was taken back has neither label nor status of an end: a person
+/// may want it again, and then gets another agent.
+fn assert_wanted_again(world: &World, jira: &Fake, key: &str) {
+    let labels = jira.labels(key);
+    assert!(!labels.iter().any(|l| l.starts_with("recac-agent-")));
+    jira.edit(key, |ticket| {
+        ticket.status = "To Do".into();
+        ticket.labels = vec!["recac-agent".into()];
+    });
+    orchestrator(world, jira).agent(BEGIN).finish(0);
+    assert_eq!(begun(world), 2);
+}
+
 #[test]
 fn a_ticket_that_is_taken_back_stops_its_agent() {
     for jira in both() {
@@ -156,27 +177,12 @@ fn a_ticket_that_is_taken_back_stops_its_agent() {
             world.wait_for("it runs", || {
                 begun(&world) == 1 && jira.status(key) == "In Progress"
             });
-            jira.edit(key, |ticket| match closed {
-                true => ticket.status = "Done".into(),
-                false => ticket.labels.clear(),
-            });
+            take_back(&jira, key, closed);
             world.wait_for("it is told", || !jira.comments(key).is_empty());
             run.terminate();
             let text = jira.comments(key)[0].text();
             assert!(text.contains("The agent was stopped"), "{text}");
-            // Neither label nor status: a person may want it again.
-            assert!(
-                !jira
-                    .labels(key)
-                    .iter()
-                    .any(|l| l.starts_with("recac-agent-"))
-            );
-            jira.edit(key, |ticket| {
-                ticket.status = "To Do".into();
-                ticket.labels = vec!["recac-agent".into()];
-            });
-            orchestrator(&world, &jira).agent(BEGIN).finish(0);
-            assert_eq!(begun(&world), 2);
+            assert_wanted_again(&world, &jira, key);
         }
     }
 }
@@ -195,25 +201,14 @@ fn an_agent_that_fails_after_its_ticket_was_taken_back_leaves_no_label() {
             world.wait_for("it runs", || {
                 begun(&world) == 1 && jira.status(key) == "In Progress"
             });
-            jira.edit(key, |ticket| match key {
-                "A-1" => ticket.status = "Done".into(),
-                _ => ticket.labels.clear(),
-            });
+            take_back(&jira, key, key == "A-1");
             run.wait_for_log(words);
             open_gate(&world);
             world.wait_for("it is told", || run_dirs(&world).is_empty());
             run.terminate();
             let text = jira.comments(key)[0].text();
             assert!(text.contains("The agent failed"), "{text}");
-            let labels = jira.labels(key);
-            assert!(!labels.iter().any(|l| l.starts_with("recac-agent-")));
-            // As the comment says.
-            jira.edit(key, |ticket| {
-                ticket.status = "To Do".into();
-                ticket.labels = vec!["recac-agent".into()];
-            });
-            orchestrator(&world, &jira).agent(BEGIN).finish(0);
-            assert_eq!(begun(&world), 2);
+            assert_wanted_again(&world, &jira, key);
         }
     }
 }

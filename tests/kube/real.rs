@@ -329,6 +329,18 @@ impl Kube {
         kube::outcome(self.outcomes(), id)
     }
 
+    /// The one outcome of this item: it ended so, after so many attempts.
+    #[track_caller]
+    pub fn assert_ended(&self, id: &str, end: &str, attempts: usize) -> Value {
+        let outcome = self.outcome(id);
+        assert_eq!(
+            (&outcome["outcome"], &outcome["attempts"]),
+            (&json!(end), &json!(attempts)),
+            "{outcome}"
+        );
+        outcome
+    }
+
     /// All runs that ended have been told of, and none goes on.
     #[track_caller]
     pub fn assert_nothing_left(&self) {

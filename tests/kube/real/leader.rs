@@ -78,12 +78,7 @@ fn a_leader_that_is_killed_under_load_is_replaced_and_no_item_is_run_twice_or_lo
     for n in 1..=30 {
         let id = format!("I-{n}");
         let attempts = if n == 3 { 2 } else { 1 };
-        let outcome = kube.outcome(&id);
-        assert_eq!(
-            (&outcome["outcome"], &outcome["attempts"]),
-            (&json!("succeeded"), &json!(attempts)),
-            "{id}"
-        );
+        kube.assert_ended(&id, "succeeded", attempts);
         assert_eq!(kube.jobs(&id).len(), attempts, "{id}");
     }
     kube.assert_never_two_at_once();

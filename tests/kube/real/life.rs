@@ -247,11 +247,7 @@ fn a_job_that_a_person_deletes_is_run_again() {
     assert_ne!(first, second);
     kube.give(&second, "go");
     assert_eq!(started.wait().code, Some(0));
-    let outcome = kube.outcome("A-1");
-    assert_eq!(
-        (&outcome["outcome"], &outcome["attempts"]),
-        (&json!("succeeded"), &json!(1))
-    );
+    let outcome = kube.assert_ended("A-1", "succeeded", 1);
     assert_ne!(outcome["uid"], uid);
 }
 
@@ -323,12 +319,7 @@ fn an_evicted_pod_is_replaced_and_is_no_failed_attempt() {
     kube.wait_for("another pod runs", || kube.running("A-1") != first);
     kube.give(&kube.running("A-1"), "go");
     assert_eq!(started.wait().code, Some(0));
-    let outcome = kube.outcome("A-1");
-    assert_eq!(
-        (&outcome["outcome"], &outcome["attempts"]),
-        (&json!("succeeded"), &json!(1)),
-        "{outcome}"
-    );
+    kube.assert_ended("A-1", "succeeded", 1);
     assert_eq!(kube.jobs("A-1").len(), 1);
     kube.assert_nothing_left();
 }
@@ -364,12 +355,7 @@ fn a_suspended_job_waits_for_its_queue_and_is_not_pending() {
     }
     line.finish(0);
     for id in ["A-1", "A-2"] {
-        let outcome = kube.outcome(id);
-        assert_eq!(
-            (&outcome["outcome"], &outcome["attempts"]),
-            (&json!("succeeded"), &json!(1)),
-            "{id}"
-        );
+        kube.assert_ended(id, "succeeded", 1);
     }
 }
 

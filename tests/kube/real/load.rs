@@ -74,18 +74,13 @@ fn killed_at_any_moment_no_item_is_run_twice_or_lost() {
     orchestrator.args(["--once", "--wait"]).run();
     assert_eq!(kube.outcomes().len(), ids.len());
     for id in ids {
-        let outcome = kube.outcome(id);
         let (end, attempts) = match id.split('-').next().unwrap() {
             "ok" => ("succeeded", 1),
             "retry" => ("succeeded", 2),
             "bad" => ("failed", 3),
             _ => ("failed", 1),
         };
-        assert_eq!(
-            (&outcome["outcome"], &outcome["attempts"]),
-            (&json!(end), &json!(attempts)),
-            "{id}"
-        );
+        let outcome = kube.assert_ended(id, end, attempts);
         assert_eq!(kube.jobs(id).len(), attempts, "attempts at {id}");
         assert_eq!(
             outcome["history"].as_array().unwrap().len(),

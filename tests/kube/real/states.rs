@@ -161,12 +161,7 @@ fn a_quota_without_room_for_the_job_is_waited_for() {
     kube.wait_for("both are told of", || kube.outcomes().len() == 2);
     assert_eq!(started.terminate().code, Some(0));
     for id in ["A-1", "A-2"] {
-        let outcome = kube.outcome(id);
-        assert_eq!(
-            (&outcome["outcome"], &outcome["attempts"]),
-            (&json!("succeeded"), &json!(1)),
-            "{id}"
-        );
+        kube.assert_ended(id, "succeeded", 1);
     }
 }
 
