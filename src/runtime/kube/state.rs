@@ -21,6 +21,11 @@ use crate::{
 const VAGUE: [&str; 3] = ["ContainerCreating", "PodInitializing", DELETED];
 const DELETED: &str = "somebody is deleting it";
 
+/// What else than `Failed…` an event of the kubelet is called that says why an
+/// image is not there
+/// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go>).
+const KUBELET: [&str; 2] = ["ErrImageNeverPull", "InspectFailed"];
+
 /// The label by which pods know the name of their Job
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -255,8 +260,8 @@ impl Job {
         }
         let about = |uid: &str| {
             let mine = events.iter().filter(|e| e.involved_object.uid == uid);
-            let last = mine.filter(|e| e.tells()).max_by_key(|e| e.at());
-            last.map(|e| words(e.reason.as_deref(), e.message.as_deref()))
+            let told = mine.filter_map(|e| Some((e.at(), e.why()?)));
+            told.max_by_key(|(at, _)| *at).map(|(_, why)| why)
         };
         newest
             .and_then(|pod| about(&pod.metadata.uid))
@@ -541,11 +546,22 @@ impl Terminated {
 }
 
 impl Event {
-    /// Whether it says why something does not start.
-    fn tells(&self) -> bool {
-        self.reason
-            .as_deref()
-            .is_some_and(|r| r.starts_with("Failed"))
+    /// Why something does not start, if it says so.
+    fn why(&self) -> Option<String> {
+        let reason = self.reason.as_deref()?;
+        let message = self.message.as_deref().unwrap_or("").trim();
+        // `Error: ErrImagePull`: a state's name alone, in an event of the same
+        // second as the one that says what happened.
+        let error = message.strip_prefix("Error: ");
+        let is_bare = error.is_some_and(|error| !error.contains(' '));
+        match reason {
+            "Failed" if message.is_empty() || is_bare => None,
+            "Failed" => Some(message.to_owned()),
+            _ if reason.starts_with("Failed") || KUBELET.contains(&reason) => {
+                Some(words(Some(reason), Some(message)))
+            }
+            _ => None,
+        }
     }
 
     fn at(&self) -> Option<Stamp> {

@@ -251,6 +251,31 @@ fn a_pod_that_says_nothing_itself_is_asked_for_its_events() {
         pending(&active(), &[pod], &events).1,
         "FailedMount: configmap \"x\" not found"
     );
+    // Of what an image's events say, all of one second.
+    let pull = "Failed to pull image \"r/x:1\": connection refused";
+    let never = "Container image \"x:1\" is not present with pull policy of Never";
+    for (events, why) in [
+        (&[("Failed", pull), ("Failed", "Error: ErrImagePull")], pull),
+        (
+            &[
+                ("ErrImageNeverPull", never),
+                ("Failed", "Error: ErrImageNeverPull"),
+            ],
+            &format!("ErrImageNeverPull: {never}"),
+        ),
+        (
+            &[("Failed", "Error: secret \"a\" not found"), ("Failed", "")],
+            "Error: secret \"a\" not found",
+        ),
+        (
+            &[("BackOff", "Back-off"), ("Failed", "Error: ErrImagePull")],
+            "ContainerCreating",
+        ),
+    ] {
+        let pod = waiting("ContainerCreating", None);
+        let events = events.map(|(reason, message)| warning("p1", reason, message, 5));
+        assert_eq!(pending(&active(), &[pod], &events).1, why);
+    }
     // Of an init container as well.
     let mut init = waiting("PodInitializing", None);
     init["status"]["initContainerStatuses"] = json!([{"name": "clone", "state": {"waiting": {
