@@ -5,17 +5,19 @@
 //! credential reaches a host that nobody named), keeps no cookies, and logs
 //! nothing.
 
+mod proxy;
+
 use std::{
-    collections::BTreeMap,
     io::Read,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+pub use proxy::{Proxies, Proxy};
 /// The headers of an answer, by their names in any case.
 pub use ureq::http::HeaderMap;
 use ureq::{
-    Agent, ProxyProtocol,
+    Agent,
     config::Config,
     http::{
         self, Uri,
@@ -37,91 +39,6 @@ const KEPT: usize = 10;
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// How long a whole call may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The variables that name a proxy; the first that is set counts.
-const PROXIES: [&str; 6] = [
-    "ALL_PROXY",
-    "all_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-];
-
-const NO_PROXY: &str = "the proxy's URL is none that can be used; write http://HOST:PORT or \
-                        https://HOST:PORT (no SOCKS)";
-
-/// What stands between us and a server.
-#[derive(Clone)]
-pub struct Proxy {
-    /// The variable that names it.
-    from: Option<&'static str>,
-    proxy: ureq::Proxy,
-}
-
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Its URL may hold a password.
-        write!(f, "Proxy({:?})", self.from)
-    }
-}
-
-impl Proxy {
-    /// The proxy that this environment names, if it names one. Not as ureq
-    /// looks for it, which goes without one that it does not understand.
-    ///
-    /// # Errors
-    /// If it cannot be used; its variable, but not its URL, which may hold a
-    /// password.
-    pub fn of_environment(environment: &BTreeMap<String, String>) -> Result<Option<Proxy>, String> {
-        let set = |name: &'static str| {
-            let value = environment.get(name)?;
-            (!value.trim().is_empty()).then_some((name, value))
-        };
-        let Some((name, url)) = PROXIES.into_iter().find_map(set) else {
-            return Ok(None);
-        };
-        let given = Proxy::at(url).map_err(|why| format!("{name}: {why}"))?;
-        let given = given.proxy;
-        // Only what is built can be told who needs no proxy.
-        let mut proxy = ureq::Proxy::builder(given.protocol())
-            .host(given.host())
-            .port(given.port());
-        if let Some(user) = given.username() {
-            proxy = proxy.username(user);
-        }
-        if let Some(password) = given.password() {
-            proxy = proxy.password(password);
-        }
-        let around = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
-        for host in around.iter().flat_map(|(_, hosts)| hosts.split(',')) {
-            proxy = proxy.no_proxy(host.trim());
-        }
-        let proxy = proxy.build().map_err(|_| format!("{name}: {NO_PROXY}"))?;
-        Ok(Some(Proxy {
-            from: Some(name),
-            proxy,
-        }))
-    }
-
-    /// The proxy of this URL.
-    ///
-    /// # Errors
-    /// If it is none that can be used; ureq panics at some of them.
-    pub fn at(url: &str) -> Result<Proxy, String> {
-        let proxy = ureq::Proxy::new(url).map_err(|_| NO_PROXY.to_owned())?;
-        let spoken = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
-        // For a port that is none ureq takes the usual one.
-        let place = proxy.uri().authority().is_some_and(|authority| {
-            let place = authority.as_str().rsplit('@').next();
-            authority.port_u16().is_some() || place == Some(authority.host())
-        });
-        match spoken && place && !proxy.host().is_empty() {
-            true => Ok(Proxy { from: None, proxy }),
-            false => Err(NO_PROXY.to_owned()),
-        }
-    }
-}
 
 /// Who is trusted, and how a server is reached. The default trusts the public
 /// authorities that are built in, and goes straight to the server.
@@ -263,8 +180,7 @@ impl std::fmt::Display for Failed {
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
-    /// The variable that names its proxy.
-    proxy_from: Option<&'static str>,
+    proxy: Option<Proxy>,
 }
 
 impl Client {
@@ -294,8 +210,7 @@ impl Client {
             .user_agent(concat!("recac-orchestrator/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build());
         let proxy = settings.proxy.clone();
-        let proxy_from = proxy.as_ref().and_then(|proxy| proxy.from);
-        let config = config.proxy(proxy.map(|proxy| proxy.proxy));
+        let config = config.proxy(proxy.as_ref().map(|proxy| proxy.proxy.clone()));
         let elsewhere = match &settings.connect_to {
             None => None,
             Some(place) => Some(
@@ -309,7 +224,7 @@ impl Client {
             ..Finder::default()
         };
         let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
-        Ok(Client { agent, proxy_from })
+        Ok(Client { agent, proxy })
     }
 
     /// Sends a request and reads the whole answer.
@@ -361,15 +276,18 @@ impl Client {
         })
     }
 
-    /// What is between us and this place, for a message.
+    /// The proxy between us and this place.
+    fn between(&self, uri: &Uri) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| proxy.is_for(uri))
+    }
+
+    /// It, for a message.
     fn through(&self, url: &str) -> String {
-        let around = |proxy: &ureq::Proxy| url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
-        match (self.proxy_from, self.agent.config().proxy()) {
-            (Some(name), Some(proxy)) if !around(proxy) => {
-                format!(", through the proxy of {name}")
-            }
-            _ => String::new(),
-        }
+        let uri = url.parse().ok();
+        let between = uri.and_then(|uri| self.between(&uri)?.from());
+        between.map_or(String::new(), |name| {
+            format!(", through the proxy of {name}")
+        })
     }
 
     fn run(
@@ -377,7 +295,11 @@ impl Client {
         request: http::Request<impl ureq::AsSendBody>,
         deadline: Duration,
     ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-        let request = self.agent.configure_request(request);
+        let around = self.between(request.uri()).is_none();
+        let mut request = self.agent.configure_request(request);
+        if around {
+            request = request.proxy(None);
+        }
         let request = request.timeout_global(Some(deadline)).build();
         self.agent.run(request)
     }
@@ -470,66 +392,5 @@ impl Resolver for Finder {
             at: Instant::now(),
         });
         Ok(addresses)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_that_cannot_be_used_is_refused() {
-        for url in [
-            "socks5://u:hunter2@h",
-            "socks4a://h",
-            "ftp://u:hunter2@h",
-            "http://u:hunter2@h:99999",
-            "http://h:",
-            "http://:80",
-            "h i",
-            "/",
-            "",
-        ] {
-            assert_eq!(Proxy::at(url).unwrap_err(), NO_PROXY, "{url}");
-        }
-    }
-
-    #[test]
-    fn the_environment_names_a_proxy_and_who_needs_none() {
-        let of = |vars: &[(&str, &str)]| {
-            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            Proxy::of_environment(&vars.iter().map(own).collect())
-        };
-        let uri = |text: &str| -> Uri { text.parse().unwrap() };
-        let Proxy { from, proxy } = of(&[
-            ("ALL_PROXY", ""),
-            ("https_proxy", "http://u:p%40w@h:3128"),
-            ("HTTP_PROXY", "socks5://h"),
-            ("NO_PROXY", " "),
-            ("no_proxy", "a.example, .b.example"),
-        ])
-        .unwrap()
-        .unwrap();
-        assert_eq!(
-            (from, proxy.host(), proxy.port()),
-            (Some("https_proxy"), "h", 3128)
-        );
-        let user = (proxy.username(), proxy.password());
-        assert_eq!(user, (Some("u"), Some("p@w")));
-        assert!(proxy.is_no_proxy(&uri("https://a.example")));
-        assert!(proxy.is_no_proxy(&uri("https://x.b.example/y")));
-        assert!(!proxy.is_no_proxy(&uri("https://c.example")));
-        for lawful in [
-            "h",
-            "h:1",
-            "https://[::1]:3128/",
-            "http://[::1]",
-            "HTTP://u@h",
-        ] {
-            assert!(of(&[("HTTP_PROXY", lawful)]).is_ok(), "{lawful}");
-        }
-        let why = of(&[("HTTP_PROXY", "socks5://u:hunter2@h")]).unwrap_err();
-        assert_eq!(why, format!("HTTP_PROXY: {NO_PROXY}"));
-        assert!(of(&[]).unwrap().is_none());
     }
 }

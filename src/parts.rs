@@ -154,7 +154,7 @@ fn jira_client(
     redactor: &Arc<RwLock<Redactor>>,
 ) -> Result<jira::client::Client, String> {
     let mut settings = http::Settings {
-        proxy: http::Proxy::of_environment(environment)?,
+        proxy: http::Proxies::of(environment).towards(&given.url)?,
         ..http::Settings::default()
     };
     let mut trusted = String::new();
@@ -243,10 +243,10 @@ pub fn runtime(
             Runtime::Docker(Docker::new(settings, state.clone(), config.start_timeout))
         }
         Mode::Kubernetes => {
-            let proxy = http::Proxy::of_environment(&agent.environment)?;
+            let proxies = http::Proxies::of(&agent.environment);
             let env = |name: &str| agent.environment.get(name).cloned();
             let (files, context) = (config.kubeconfig.as_deref(), config.kube_context.as_deref());
-            let client = Arc::new(Client::new(Origin::choose(files, context, env), proxy)?);
+            let client = Arc::new(Client::new(Origin::choose(files, context, env), proxies)?);
             let settings = job_settings(config, client.namespace())?;
             Runtime::Kube(Box::new(kube::Kube::new(kube::Setup {
                 lease: lease(config, &client, &settings.namespace, env)?,

@@ -111,7 +111,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("std::process::ExitCode", &["main.rs"]),
     ("lexopt", &["flags.rs"]),
     ("signal_hook", &["main.rs"]),
-    ("ureq", &["http.rs"]),
+    ("ureq", &["http.rs", "http/proxy.rs"]),
     ("bollard_stubs", &["runtime/docker/state.rs"]),
     (
         "rustix",

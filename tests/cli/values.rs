@@ -362,14 +362,7 @@ fn a_token_that_cannot_be_one_is_a_wrong_configuration() {
 #[test]
 fn a_proxy_that_cannot_be_used_is_a_wrong_configuration() {
     let world = World::new("proxy");
-    for name in [
-        "ALL_PROXY",
-        "all_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "HTTP_PROXY",
-        "http_proxy",
-    ] {
+    for name in ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
         for proxy in [
             "ftp://u:hunter2@p.example",
             "socks5://u:hunter2@p.example",
@@ -382,6 +375,10 @@ fn a_proxy_that_cannot_be_used_is_a_wrong_configuration() {
             assert!(!out.stderr.contains("hunter2"), "{}", out.stderr);
         }
     }
+    // It is for servers that are asked with TLS.
+    let other = [("JIRA_API_TOKEN", "t"), ("HTTPS_PROXY", "socks5://h")];
+    let out = bare(&world, &NOBODY, &other);
+    assert_eq!(out.code, Some(1), "{}", out.stderr);
 }
 
 #[test]

@@ -15,17 +15,20 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     cmd::{Call, Cause},
     core::Stamp,
-    http::{Identity, Proxy, Settings},
+    http::{Identity, Proxies, Proxy, Settings},
 };
 
 /// Where a pod finds its credentials
 /// (<https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>).
 const POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The extension of a cluster that plugins are given
+/// (<https://kubernetes.io/docs/reference/config-api/client-authentication.v1/#client-authentication-k8s-io-v1-Cluster>).
+const FOR_PLUGINS: &str = "client.authentication.k8s.io/exec";
 /// For `kubectl config view`, which reads files.
 const READING: Duration = Duration::from_secs(30);
 /// For a plugin, which may ask a server of its own.
@@ -66,15 +69,27 @@ pub struct Access {
 }
 
 impl Access {
-    /// The same, through this proxy where no other is named. One would be taken
-    /// for the place that goes by the name of another.
-    #[must_use]
-    pub fn through(mut self, proxy: Option<&Proxy>) -> Access {
+    /// The same, through the proxy of the environment where no other is named
+    /// and none would be taken for the place that goes by the name of another.
+    ///
+    /// # Errors
+    /// If that proxy cannot be used; its variable.
+    pub fn through(mut self, proxies: &Proxies) -> Result<Access, String> {
         let settings = &mut self.settings;
         if settings.proxy.is_none() && settings.connect_to.is_none() {
-            settings.proxy = proxy.cloned();
+            settings.proxy = proxies.towards(&self.server)?;
         }
-        self
+        Ok(self)
+    }
+
+    /// The variable of a proxy that would stand in between, were it not for
+    /// the name of another.
+    #[must_use]
+    pub fn passes_by(&self, proxies: &Proxies) -> Option<&'static str> {
+        let place = format!("https://{}", self.settings.connect_to.as_ref()?);
+        let proxy = proxies.towards(&place).ok()??;
+        let uri = place.parse().ok()?;
+        proxy.from().filter(|_| proxy.is_for(&uri))
     }
 }
 
@@ -144,7 +159,7 @@ pub struct Exec {
     provide_cluster_info: bool,
     /// What it is told of the cluster, if it wants to hear it.
     #[serde(skip)]
-    cluster: Option<serde_json::Value>,
+    cluster: Option<Value>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -231,7 +246,8 @@ impl Origin {
                         format!("no cluster to go to: {failed}; see --kubeconfig, --kube-context")
                     }
                 })?;
-                let mut access = of_kubeconfig(&text)?;
+                let mut access =
+                    of_kubeconfig(&text).map_err(|why| format!("the kubeconfig: {why}"))?;
                 access.user.resolve(dirs);
                 Ok(access)
             }
@@ -292,6 +308,28 @@ struct ClusterInfo {
     tls_server_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proxy_url: Option<String>,
+    #[serde(default, skip_serializing)]
+    extensions: Option<Vec<Extension>>,
+}
+
+/// What a kubeconfig holds for a program that it names.
+#[derive(Deserialize)]
+struct Extension {
+    name: String,
+    extension: Value,
+}
+
+impl ClusterInfo {
+    /// As a plugin is told of it.
+    fn told(&self) -> Value {
+        let mut told = json!(self);
+        let mut for_plugins = self.extensions.iter().flatten();
+        let ours = for_plugins.find(|e| e.name == FOR_PLUGINS);
+        if let (Some(ours), Some(told)) = (ours, told.as_object_mut()) {
+            told.insert("config".to_owned(), ours.extension.clone());
+        }
+        told
+    }
 }
 
 #[derive(Deserialize)]
@@ -319,7 +357,7 @@ struct UserInfo {
     #[serde(rename = "tokenFile")]
     token_file: Option<PathBuf>,
     exec: Option<Exec>,
-    auth_provider: Option<serde_json::Value>,
+    auth_provider: Option<Value>,
     username: Option<String>,
     #[serde(rename = "as")]
     impersonate: Option<String>,
@@ -327,10 +365,10 @@ struct UserInfo {
 
 /// What `kubectl config view --raw --minify --flatten -o json` prints.
 fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
-    let odd = |e: serde_json::Error| format!("cannot read what kubectl makes of it: {e}");
+    let odd = |e: serde_json::Error| format!("what kubectl makes of it cannot be read: {e}");
     let config: Config = serde_json::from_slice(text).map_err(odd)?;
     let cluster = config.clusters.into_iter().flatten().next();
-    let cluster = cluster.ok_or("the kubeconfig names no cluster")?.cluster;
+    let cluster = cluster.ok_or("it names no cluster")?.cluster;
     let user = config.users.into_iter().flatten().next();
     let user = user.map(|named| named.user).unwrap_or_default();
     let context = config.contexts.into_iter().flatten().next();
@@ -369,7 +407,9 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
         Some(name) => named(&cluster.server, name)?,
     };
     if cluster.proxy_url.is_some() && connect_to.is_some() {
-        return Err("tls-server-name and proxy-url do not go together here".to_owned());
+        return Err(
+            "tls-server-name and proxy-url do not go together here; leave one out".to_owned(),
+        );
     }
     let proxy = cluster.proxy_url.as_deref().map(Proxy::at);
     let settings = Settings {
@@ -387,7 +427,7 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
         connect_to,
     };
     let user = if let Some(mut exec) = user.exec {
-        exec.cluster = exec.provide_cluster_info.then(|| json!(cluster));
+        exec.cluster = exec.provide_cluster_info.then(|| cluster.told());
         User::Exec(Box::new(exec))
     } else if let Some(file) = user.token_file {
         // Of both the file counts, as in client-go.
@@ -507,7 +547,8 @@ impl Exec {
             return Err("prints neither a token nor a certificate".to_owned());
         }
         let until = status.expiration_timestamp;
-        let until = until.map(|text| text.parse()).transpose()?;
+        let until = until.map(|text| text.parse()).transpose();
+        let until = until.map_err(|_: String| "prints an expirationTimestamp that is no time")?;
         Ok(Credential {
             token,
             identity,

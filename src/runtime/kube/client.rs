@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::{self, Answer, Failed, HeaderMap, Method, Proxy, Request},
+    http::{self, Answer, Failed, HeaderMap, Method, Proxies, Request},
     redact::shortened,
 };
 
@@ -150,7 +150,7 @@ impl<'a> Call<'a> {
 pub struct Client {
     origin: Origin,
     /// Of the environment.
-    proxy: Option<Proxy>,
+    proxies: Proxies,
     now: Mutex<Now>,
     pause: Pause,
     /// The same of the Lease: who is to lead does not wait for the others.
@@ -199,21 +199,27 @@ impl Client {
     ///
     /// # Errors
     /// If it is not known where the server is or who we are.
-    pub fn new(origin: Origin, proxy: Option<Proxy>) -> Result<Client, String> {
-        let access = origin.access()?.through(proxy.as_ref());
-        Client::with(origin, proxy, access)
+    pub fn new(origin: Origin, proxies: Proxies) -> Result<Client, String> {
+        let access = origin.access()?.through(&proxies)?;
+        Client::with(origin, proxies, access)
     }
 
-    fn with(origin: Origin, proxy: Option<Proxy>, access: Access) -> Result<Client, String> {
+    fn with(origin: Origin, proxies: Proxies, access: Access) -> Result<Client, String> {
         if access.settings.insecure {
             log::warn!(
                 "the certificate of the API server is not checked: insecure-skip-tls-verify"
             );
         }
+        if let Some(name) = access.passes_by(&proxies) {
+            log::warn!(
+                "the API server is reached without the proxy of {name}, which does not go \
+                 together with tls-server-name here"
+            );
+        }
         let now = Now::of(access)?;
         Ok(Client {
             origin,
-            proxy,
+            proxies,
             now: Mutex::new(now),
             pause: Mutex::default(),
             lease_pause: Mutex::default(),
@@ -399,7 +405,7 @@ impl Client {
             now.held = None;
             if matches!(now.access.user, User::Token(_) | User::Nobody) {
                 // They may have been replaced where they come from.
-                *now = Now::of(self.origin.access()?.through(self.proxy.as_ref()))?;
+                *now = Now::of(self.origin.access()?.through(&self.proxies)?)?;
             }
         }
         let token = now.token()?.map(|token| format!("Bearer {token}"));

@@ -59,6 +59,26 @@ fn another_name_for_the_certificate_leads_to_the_same_place() {
 }
 
 #[test]
+fn a_proxy_of_the_environment_is_taken_or_said_to_be_passed_by() {
+    let through = |cluster: &str, vars: &[(&str, &str)]| {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let proxies = Proxies::of(&vars.iter().map(own).collect());
+        let access = view(cluster, "{}").unwrap().through(&proxies).unwrap();
+        let proxy = access.settings.proxy.as_ref();
+        (proxy.map(Proxy::from), access.passes_by(&proxies))
+    };
+    let named = r#"{"server":"https://10.0.0.1:6443","tls-server-name":"kube"}"#;
+    let own = r#"{"server":"https://10.0.0.1:6443","proxy-url":"http://p"}"#;
+    let set = [("HTTPS_PROXY", "h")];
+    assert_eq!(through(CLUSTER, &set), (Some(Some("HTTPS_PROXY")), None));
+    assert_eq!(through(own, &set), (Some(None), None));
+    assert_eq!(through(named, &set), (None, Some("HTTPS_PROXY")));
+    let around = [("HTTPS_PROXY", "h"), ("NO_PROXY", "10.0.0.0/8")];
+    assert_eq!(through(named, &around), (None, None));
+    assert_eq!(through(named, &[]), (None, None));
+}
+
+#[test]
 fn what_is_of_no_use_is_an_error_with_a_way_out() {
     assert!(
         view(CLUSTER, r#"{"auth-provider":{"name":"gcp"}}"#)
@@ -129,6 +149,18 @@ fn a_plugin_is_told_of_the_cluster_and_its_word_is_taken() {
 }
 
 #[test]
+fn a_plugin_is_given_what_the_cluster_holds_for_it() {
+    let cluster = r#"{"server":"https://h","extensions":[{"name":"other","extension":1},
+        {"name":"client.authentication.k8s.io/exec","extension":{"audience":"a"}}]}"#;
+    let exec = json!({"exec": {"apiVersion": "v", "command": "c", "provideClusterInfo": true}});
+    let User::Exec(exec) = view(cluster, &exec.to_string()).unwrap().user else {
+        panic!("no plugin");
+    };
+    let told = json!({"server": "https://h", "config": {"audience": "a"}});
+    assert_eq!(exec.cluster, Some(told));
+}
+
+#[test]
 fn a_plugin_that_fails_is_named() {
     let why = |script: &str| plugin(script).ask().err().unwrap();
     assert!(why("echo no >&2; exit 3").contains("exit code 3: no"));
@@ -137,6 +169,9 @@ fn a_plugin_that_fails_is_named() {
     assert!(why(v1beta1).contains("speaks"));
     let nothing = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{}}'"#;
     assert!(why(nothing).contains("neither a token nor a certificate"));
+    let timeless = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{
+        "token":"t","expirationTimestamp":"soon"}}'"#;
+    assert!(why(timeless).contains("prints an expirationTimestamp that is no time"));
     let mut missing = plugin("");
     missing.command = "no-such-plugin".into();
     assert!(missing.ask().err().unwrap().ends_with("; install it"));

@@ -77,7 +77,7 @@ fn client(server: &str, user: User) -> Client {
         context: None,
         dirs: vec![],
     };
-    Client::with(origin, None, access).unwrap()
+    Client::with(origin, Proxies::default(), access).unwrap()
 }
 
 fn ok(body: &str) -> (String, String) {
