@@ -167,7 +167,9 @@ const PROVIDERS: [(&str, &str); 5] = [
     ("google", "GEMINI_API_KEY"),
 ];
 
-/// What RECAC's agent reads, forwarded where it is set.
+/// What RECAC's agent reads, as it is set or 20.
+const MAX_ITERATIONS: &str = "RECAC_MAX_ITERATIONS";
+/// What it reads besides, forwarded where it is set.
 const FORWARDED: [&str; 5] = [
     "RECAC_MANAGER_FREQUENCY",
     "RECAC_TASK_MAX_ITERATIONS",
@@ -429,6 +431,13 @@ impl Agent {
         (!value.is_empty()).then_some(value)
     }
 
+    /// What of our environment every agent gets that is no secret, wherever it
+    /// runs: names and values.
+    pub fn forwarded(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let names = [MAX_ITERATIONS].into_iter().chain(FORWARDED);
+        names.filter_map(|name| Some((name, self.ours(name)?)))
+    }
+
     fn inherit(&self, env: &mut Env) {
         if self.place != Place::Process {
             return;
@@ -443,8 +452,7 @@ impl Agent {
 
     /// What stands before an item's facts and does not depend on the item.
     fn before_item(&self, env: &mut Env) {
-        let iterations = self.ours("RECAC_MAX_ITERATIONS").unwrap_or("20");
-        env.plain("RECAC_MAX_ITERATIONS", iterations);
+        env.plain(MAX_ITERATIONS, self.ours(MAX_ITERATIONS).unwrap_or("20"));
         env.plain("GIT_TERMINAL_PROMPT", "0");
         env.plain("GIT_AUTHOR_NAME", "RECAC Agent");
         env.plain("GIT_COMMITTER_NAME", "RECAC Agent");

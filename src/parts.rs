@@ -350,7 +350,10 @@ pub fn manifest(
     if let (Poller::Jira, Some(path)) = (config.poller, &config.jira.ca_file) {
         take("--jira-ca-file", path, "RECAC_JIRA_CA_FILE", "jira-ca.pem")?;
     }
-    let mut forwarded = Vec::new();
+    let always = agent.forwarded();
+    let mut forwarded: Vec<(String, String)> = always
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     for rule in &config.agent_env {
         if rule.value.is_some() || is_secret(&rule.name) {
             continue;

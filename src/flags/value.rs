@@ -142,12 +142,7 @@ pub(super) fn duration(v: &str) -> Result<Duration, String> {
 
 /// A name of an orchestrator, which becomes part of file names and labels.
 pub(super) fn owner(v: &str) -> Result<String, String> {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let lawful = v.len() <= 40
-        && v.bytes().all(|b| inner(b) || b == b'-')
-        && v.bytes().next().is_some_and(inner)
-        && v.bytes().last().is_some_and(inner);
-    if lawful {
+    if v.len() <= 40 && is_label(v) {
         return Ok(v.to_owned());
     }
     Err(format!(
@@ -159,13 +154,7 @@ pub(super) fn owner(v: &str) -> Result<String, String> {
 /// A name of an object of Kubernetes
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>).
 pub(super) fn object(v: &str) -> Result<String, String> {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let part = |p: &str| {
-        p.bytes().all(|b| inner(b) || b == b'-')
-            && p.bytes().next().is_some_and(inner)
-            && p.bytes().last().is_some_and(inner)
-    };
-    if v.len() <= 253 && v.split('.').all(part) {
+    if v.len() <= 253 && v.split('.').all(is_label) {
         return Ok(v.to_owned());
     }
     Err(format!(
@@ -173,10 +162,18 @@ pub(super) fn object(v: &str) -> Result<String, String> {
     ))
 }
 
+/// Letters, digits and dashes in between.
+fn is_label(v: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    v.bytes().all(|b| inner(b) || b == b'-')
+        && v.bytes().next().is_some_and(inner)
+        && v.bytes().last().is_some_and(inner)
+}
+
 /// A name of a namespace.
 pub(super) fn namespace(v: &str) -> Result<String, String> {
-    if v.len() <= 63 && !v.contains('.') {
-        return object(v);
+    if v.len() <= 63 && is_label(v) {
+        return Ok(v.to_owned());
     }
     Err(format!(
         "{v:?} is no name of a namespace; write 1 to 63 of a-z, 0-9 and -"

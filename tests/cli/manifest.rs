@@ -28,7 +28,11 @@ fn what_options_name_is_taken_along_or_said() {
         "--once",
         "--outcomes=/x/y",
     ];
-    let env = [("HERE", "1"), ("A_TOKEN", "hidden")];
+    let env = [
+        ("HERE", "1"),
+        ("A_TOKEN", "hidden"),
+        ("RECAC_MAX_ITERATIONS", "7"),
+    ];
     let out = bare(&world, &[&LINE[..], &more].concat(), &env);
     assert_eq!(out.code, Some(0), "{}", out.stderr);
     let lost: Vec<&str> = out.stderr.lines().collect();
@@ -39,6 +43,8 @@ fn what_options_name_is_taken_along_or_said() {
     assert!(!out.stdout.contains("hidden"));
     let list: Value = serde_json::from_str(&out.stdout).unwrap();
     assert_eq!(list["items"][3]["data"]["HERE"], "1");
+    // As every agent is given it, asked for or not.
+    assert_eq!(list["items"][3]["data"]["RECAC_MAX_ITERATIONS"], "7");
     assert_eq!(list["items"][4]["data"]["job-template.json"], "{}");
     let jira = [&LINE[..2], &["--poller=jira", "--jira-ca-file=ca.pem"]].concat();
     let env = [

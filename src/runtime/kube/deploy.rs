@@ -24,7 +24,7 @@ pub struct Deploy<'a> {
     pub work_file: bool,
     /// The ConfigMap of the outcomes, if that is where they are kept.
     pub outcomes: Option<&'a str>,
-    /// What `--agent-env` forwards: names and values.
+    /// What agents are forwarded, `--agent-env` or not: names and values.
     pub forwarded: &'a [(String, String)],
     /// What is given along in files.
     pub files: &'a [File],

@@ -259,7 +259,7 @@ impl Kube {
         let pods = match self.client.list::<Pod>(&self.core("pods"), query) {
             Ok((pods, _)) => pods,
             Err(e) if e.is(403) => {
-                self.denied("pods", &e);
+                self.denied("pods", "why agents do not start, and how they end", &e);
                 return Ok((of, false));
             }
             Err(e) => return Err(e.to_string()),
@@ -279,16 +279,16 @@ impl Kube {
         match self.client.list::<Event>(&self.core("events"), &query) {
             Ok((events, _)) => events,
             Err(e) => {
-                self.denied("events", &e);
+                self.denied("events", "why agents do not start", &e);
                 vec![]
             }
         }
     }
 
-    /// Says once that something cannot be read which only says why.
-    fn denied(&self, what: &'static str, e: &Error) {
+    /// Says once that something cannot be read, and what it would say.
+    fn denied(&self, what: &'static str, says: &str, e: &Error) {
         if lock(&self.memory).denied.insert(what) {
-            log::warn!("cannot read {what}, which would say why agents do not start: {e}");
+            log::warn!("cannot read {what}, which would say {says}: {e}");
         }
     }
 

@@ -300,7 +300,10 @@ impl Job {
         let (exit_code, why) = match (pod, complete) {
             (_, true) => (Some(0), None),
             (Some(pod), false) => pod.failure(end),
-            (None, false) => (None, Some(format!("{}; its pod is gone", end.words()))),
+            (None, false) => (
+                None,
+                Some(format!("{}; its pod is not to be seen", end.words())),
+            ),
         };
         State::Ended {
             started,

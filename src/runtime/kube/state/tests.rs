@@ -334,7 +334,7 @@ fn a_pod_that_is_gone_or_was_evicted_is_said_to_be() {
     let job = failed("BackoffLimitExceeded");
     let expected = (
         None,
-        "BackoffLimitExceeded: what the Job says; its pod is gone".into(),
+        "BackoffLimitExceeded: what the Job says; its pod is not to be seen".into(),
     );
     assert_eq!(ended(&job, &[]), expected);
     let mut evicted = pod("Failed", json!({}));
@@ -409,7 +409,7 @@ fn a_stopped_one_keeps_why_and_what_went_with_its_pod() {
         started: Some(at(2)),
         at: Stamp(at(4).0 + 700),
         exit_code: None,
-        why: Some("DeadlineExceeded: what the Job says; its pod is gone".into()),
+        why: Some("DeadlineExceeded: what the Job says; its pod is not to be seen".into()),
     };
     assert_eq!(dead.state(&[], &[], None), expected);
     // What ended by itself just before was not stopped.
