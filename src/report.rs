@@ -8,7 +8,7 @@ mod comment;
 use serde::Serialize;
 
 use crate::core::{End, Outcome, Past};
-pub use comment::Comment;
+pub use comment::{Again, Comment};
 
 /// The keys of a line, in their order.
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use recac_orchestrator::{
     agent,
     core::{End, Fingerprint, Hold, Outcome, Past, RunId, Stamp},
     flags::{self, Asked},
-    report::Comment,
+    report::{Again, Comment},
     runtime::kube::{deploy, manifest, template::Template},
     source::{
         file::{entry, outcomes, plan},
@@ -466,7 +466,7 @@ fn the_comment_is_the_one_that_is_written() {
         }),
     };
     let tail = "running 14 tests\ntest cart::total ... FAILED";
-    let comment = Comment::of(&outcome, tail, Some("recac-agent-failed"));
+    let comment = Comment::of(&outcome, tail, Again::Without("recac-agent-failed"));
     assert_eq!(blocks_of("text comment"), [comment.to_wiki() + "\n"]);
 }
 

@@ -39,11 +39,47 @@ enum Inline {
     Code(String),
 }
 
+/// What a person does to have an agent try again.
+#[derive(Clone, Copy, Debug)]
+pub enum Again<'a> {
+    /// Takes off this label, which the ticket is given besides.
+    Without(&'a str),
+    /// Opens the ticket, or puts on this label.
+    With(&'a str),
+    /// Opens the ticket.
+    Open,
+}
+
+impl Again<'_> {
+    fn words(self) -> Vec<Inline> {
+        let (before, label, after) = match self {
+            Again::Without(label) => (
+                "take the label ",
+                label,
+                " off this ticket, and see that it is open.",
+            ),
+            Again::With(label) => (
+                "reopen this ticket, or put the label ",
+                label,
+                " on it again.",
+            ),
+            Again::Open => ("reopen this ticket.", "", ""),
+        };
+        let mut words = vec![Inline::Plain(format!(
+            "To have an agent try again, {before}"
+        ))];
+        if !label.is_empty() {
+            words.push(Inline::Code(label.to_owned()));
+            words.push(Inline::Plain(after.to_owned()));
+        }
+        words
+    }
+}
+
 impl Comment {
-    /// The comment on an outcome whose last output is `tail`. `label` is what
-    /// the ticket is given besides, if it is.
+    /// The comment on an outcome whose last output is `tail`.
     #[must_use]
-    pub fn of(outcome: &Outcome, tail: &str, label: Option<&str>) -> Comment {
+    pub fn of(outcome: &Outcome, tail: &str, again: Again<'_>) -> Comment {
         let marker = match &outcome.run {
             Some(run) => format!("{} {}", run.name, run.uid),
             None => format!("never started, {}", outcome.finished),
@@ -54,7 +90,7 @@ impl Comment {
             blocks.push(Block::Text(vec![Inline::Plain("Its last lines:".into())]));
             blocks.push(Block::Code(tail));
         }
-        blocks.push(Block::Text(again(outcome.end, label)));
+        blocks.push(Block::Text(again.words()));
         blocks.push(Block::Text(vec![Inline::Code(marker.clone())]));
         let mut comment = Comment { marker, blocks };
         comment.fit();
@@ -196,21 +232,6 @@ fn took(time: Duration) -> String {
     match time.as_secs() {
         0 => "less than 1s".to_owned(),
         seconds => spell(Duration::from_secs(seconds)),
-    }
-}
-
-/// How to ask for another try.
-fn again(end: End, label: Option<&str>) -> Vec<Inline> {
-    let plain = |text: &str| Inline::Plain(text.to_owned());
-    match (end, label) {
-        (_, Some(label)) => vec![
-            plain("To have an agent try again, take the label "),
-            Inline::Code(label.to_owned()),
-            plain(" off this ticket, and see that it is open."),
-        ],
-        (_, None) => vec![plain(
-            "To have an agent try again, reopen this ticket, or put its label on again.",
-        )],
     }
 }
 
@@ -387,7 +408,7 @@ mod tests {
     #[test]
     fn a_comment_says_what_happened_and_how_to_ask_again() {
         let end = outcome(End::Failed, "timed out after 2h");
-        let comment = Comment::of(&end, "a {b}\n{noformat}x", Some("agent-failed"));
+        let comment = Comment::of(&end, "a {b}\n{noformat}x", Again::Without("agent-failed"));
         assert_eq!(comment.marker, "recac-agent-ab-1-3 5f3e");
         assert_eq!(
             comment.to_wiki(),
@@ -416,25 +437,31 @@ mod tests {
 
     #[test]
     fn the_three_ends_read_well() {
-        let head = |end, reason: &str, label| {
-            let comment = Comment::of(&outcome(end, reason), "", label);
+        let head = |end, reason: &str, again| {
+            let comment = Comment::of(&outcome(end, reason), "", again);
             let wiki = comment.to_wiki();
             let lines: Vec<&str> = wiki.split("\n\n").collect();
             (lines[0].to_owned(), lines[2].to_owned())
         };
-        let (first, ask) = head(End::Succeeded, "exit code 0", Some("agent-done"));
+        let (first, ask) = head(End::Succeeded, "exit code 0", Again::Without("agent-done"));
         assert_eq!(first, "*The agent succeeded* after 3 attempts.");
         assert!(ask.contains("{{agent-done}}"));
         let why = "stopped because the ticket was closed (Done)";
-        let (first, ask) = head(End::Stopped, why, None);
+        let (first, ask) = head(End::Stopped, why, Again::With("agent"));
         assert_eq!(
             first,
             "*The agent was stopped* because the ticket was closed (Done)."
         );
-        assert!(ask.contains("reopen"));
+        let asked = "To have an agent try again, reopen this ticket";
+        assert_eq!(
+            ask,
+            format!("{asked}, or put the label {{{{agent}}}} on it again.")
+        );
+        let (_, ask) = head(End::Stopped, why, Again::Open);
+        assert_eq!(ask, format!("{asked}."));
         let mut never = outcome(End::Failed, "no such image");
         never.run = None;
-        let comment = Comment::of(&never, "", Some("l"));
+        let comment = Comment::of(&never, "", Again::Without("l"));
         assert!(comment.marker.starts_with("never started, 2026-"));
         assert!(comment.to_wiki().contains(&comment.marker));
     }
@@ -442,7 +469,7 @@ mod tests {
     #[test]
     fn no_text_is_markup_or_obeyed_by_a_terminal() {
         let hostile = "{code}[~admin] !x.png! \u{1b}[31mred\u{1b}[0m \u{7}*b*\r\n|t| {{m}}";
-        let comment = Comment::of(&outcome(End::Failed, hostile), hostile, None);
+        let comment = Comment::of(&outcome(End::Failed, hostile), hostile, Again::Open);
         let wiki = comment.to_wiki();
         let head = wiki.lines().next().unwrap();
         for markup in ["{code}", "[~", "!x", "*b*", "|t", "{{m"] {
@@ -464,7 +491,7 @@ mod tests {
                 let tail = format!("{}\n", c.repeat(line)).repeat(70_000 / line + 1);
                 let mut end = outcome(End::Failed, &c.repeat(2000));
                 end.history = vec![end.history[1].clone(); 500];
-                let comment = Comment::of(&end, &tail, Some("l"));
+                let comment = Comment::of(&end, &tail, Again::Without("l"));
                 for body in [
                     json!({"body": comment.to_adf()}),
                     json!({"body": comment.to_wiki()}),

@@ -289,15 +289,21 @@ impl Jira {
             return self.report_to_nobody(outcome, tail);
         };
         self.settings.gone.forget(id);
-        let labels = &self.settings.rules.labels;
+        let rules = &self.settings.rules;
+        let labels = &rules.labels;
         let label = match outcome.end {
             End::Succeeded => Some(&labels.done),
             // Reopened, or labelled again, it is wanted again.
-            End::Failed if matches!(ticket.wish(&self.settings.rules), Wish::Withdrawn(_)) => None,
+            End::Failed if matches!(ticket.wish(rules), Wish::Withdrawn(_)) => None,
             End::Failed => Some(&labels.failed),
             End::Stopped => None,
         };
-        let comment = report::Comment::of(outcome, tail, label.map(String::as_str));
+        let again = match label {
+            Some(label) => report::Again::Without(label),
+            None if rules.by_label => report::Again::With(&labels.wanted),
+            None => report::Again::Open,
+        };
+        let comment = report::Comment::of(outcome, tail, again);
         if !self.is_told(&site, id, &comment.marker)? {
             let body = match site.deployment {
                 Deployment::Cloud => json!({"body": comment.to_adf()}),
