@@ -26,8 +26,11 @@ fn what_is_forbidden_counts_against_nobody_and_goes_on_when_it_is_allowed_again(
     let binding = format!("rolebinding/{}", kube.account());
     let whole = kube.one(&binding).unwrap();
     kube.kubectl(&["delete", &binding]);
-    kube.give(&pod, "go");
     started.wait_for_log("forbidden");
+    kube.give(&pod, "go");
+    kube.wait_for("it has ended", || {
+        kube.jobs("A-1")[0]["status"]["succeeded"] == 1
+    });
     assert_eq!(kube.outcomes().len(), 0);
     let meta = json!({"name": kube.account(), "namespace": kube.namespace});
     let mut again = whole;
@@ -161,11 +164,14 @@ fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
     kube.items(&json!([{"id": "A-1"}, {"id": "A-2"}, {"id": "A-3"}]));
     let started = kube
         .orchestrator()
-        .agent("sleep 3; echo done")
+        .agent(&format!(
+            "{AWAIT} await go; [ $RECAC_ITEM_ID = A-3 ] || sleep 10; echo done"
+        ))
         .arg("--max-agents=2")
         .start();
-    kube.running("A-1");
-    kube.running("A-2");
+    for pod in [kube.running("A-1"), kube.running("A-2")] {
+        kube.give(&pod, "go");
+    }
     part("kill");
     // Both end meanwhile, and nobody can say so.
     started.wait_for_log("what runs is not known");
@@ -173,6 +179,8 @@ fn runs_go_on_without_the_api_server_and_are_told_of_when_it_is_back() {
     kube.wait_for("the API server is back", || {
         kube.try_kubectl(&["get", "--raw", "/readyz"]).is_ok()
     });
+    let third = kube.running("A-3");
+    kube.give(&third, "go");
     kube.wait_for("all are told of", || kube.outcomes().len() == 3);
     assert_eq!(started.terminate().code, Some(0));
     for id in ["A-1", "A-2", "A-3"] {

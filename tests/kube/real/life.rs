@@ -127,7 +127,7 @@ fn a_run_that_takes_too_long_is_stopped_and_its_last_words_are_kept() {
     // It hears the signal and takes a while.
     kube.orchestrator()
         .agent("echo working; trap 'sleep 3; exit 0' TERM; while :; do sleep 0.1; done")
-        .args(["--agent-timeout=2s", "--max-attempts=2"])
+        .args(["--agent-timeout=5s", "--max-attempts=2"])
         .finish(1);
     let outcome = kube.outcome("A-1");
     assert_eq!(
@@ -136,10 +136,10 @@ fn a_run_that_takes_too_long_is_stopped_and_its_last_words_are_kept() {
             &outcome["attempts"],
             &outcome["reason"]
         ),
-        (&json!("failed"), &json!(2), &json!("timed out after 2s")),
+        (&json!("failed"), &json!(2), &json!("timed out after 5s")),
         "{outcome}"
     );
-    assert_eq!(outcome["history"][0]["reason"], "timed out after 2s");
+    assert_eq!(outcome["history"][0]["reason"], "timed out after 5s");
     assert_eq!(outcome["tail"], "working");
     // Its pod is the last to go, and the next attempt comes after that.
     let jobs = kube.jobs("A-1");

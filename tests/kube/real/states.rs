@@ -128,12 +128,22 @@ fn a_service_account_that_is_missing_is_named() {
     never_starts(&kube, &args, &["serviceaccount \"missing\" not found"]);
 }
 
+/// At most so many of these, from now on.
+fn quota(kube: &Kube, name: &str, of: &str, most: usize) {
+    kube.kubectl(&["create", "quota", name, &format!("--hard={of}={most}")]);
+    // It is not in force before it has been counted.
+    kube.wait_for("the quota is counted", || {
+        let quota = kube.one(&format!("quota/{name}")).unwrap();
+        quota["status"]["used"][of] == "0"
+    });
+}
+
 #[test]
 fn a_quota_without_room_for_the_pod_is_named() {
     let Some(kube) = Kube::new("pod_quota") else {
         return;
     };
-    kube.kubectl(&["create", "quota", "none", "--hard=pods=0"]);
+    quota(&kube, "none", "pods", 0);
     never_starts(&kube, &[], &["exceeded quota: none"]);
 }
 
@@ -142,12 +152,7 @@ fn a_quota_without_room_for_the_job_is_waited_for() {
     let Some(kube) = Kube::new("job_quota") else {
         return;
     };
-    kube.kubectl(&["create", "quota", "jobs", "--hard=count/jobs.batch=1"]);
-    // The quota is not in force before it has been counted.
-    kube.wait_for("the quota is counted", || {
-        let quota = kube.one("quota/jobs").unwrap();
-        quota["status"]["used"]["count/jobs.batch"] == "0"
-    });
+    quota(&kube, "jobs", "count/jobs.batch", 1);
     kube.items(&json!([{"id": "A-1"}, {"id": "A-2"}]));
     let started = kube
         .orchestrator()
