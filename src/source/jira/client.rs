@@ -1,13 +1,16 @@
-//! Calls to Jira: where it is, who asks, and when it wants to be left alone.
+//! Calls to Jira, with the credentials as they are now, and not while it wants
+//! to be left alone.
 //!
 //! Sends no token anywhere but to the URL that was given and, for a site of
 //! Atlassian's cloud, to Atlassian's gateway. Never tries a call twice: what
 //! failed is tried again when the next tick asks for it, and until a pause is
 //! over every call fails at once.
 
+mod entry;
+mod token;
+
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -18,13 +21,15 @@ use serde_json::Value;
 
 use super::{
     answer,
-    site::{self, Deployment, Identity, Refusal, ServerInfo, Site},
+    site::{self, Deployment, Identity, Refusal, Site},
 };
 use crate::{
     clock,
     http::{self, Answer, DEADLINE, Failed, Method, Request},
     source::{Trouble, lock},
 };
+
+pub use token::{Token, token_in};
 
 /// Bytes of one answer. A page that is larger is asked for in smaller pieces.
 const LARGEST: usize = 16 << 20;
@@ -47,46 +52,6 @@ pub struct Access {
     pub token: Token,
     /// `--jira-deployment`.
     pub deployment: Option<Deployment>,
-}
-
-/// Where the token comes from.
-pub enum Token {
-    /// From this variable, with this value.
-    Value(String, String),
-    /// From a file, read again at each use.
-    File(PathBuf),
-}
-
-impl Token {
-    fn name(&self) -> String {
-        match self {
-            Token::Value(name, _) => name.clone(),
-            Token::File(path) => path.display().to_string(),
-        }
-    }
-}
-
-/// The token in this text, without what may surround it.
-///
-/// # Errors
-/// If it is none; a fragment that shows nothing of it.
-pub fn token_in<'a>(text: &'a str, username: Option<&str>) -> Result<&'a str, String> {
-    // Some editors put a byte order mark before UTF-8.
-    let token = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
-    if let Some((kind, _)) = token.split_once(char::is_whitespace)
-        && ["bearer", "basic"].contains(&kind.to_ascii_lowercase().as_str())
-    {
-        return Err(format!("it begins with {kind:?}; give the token alone"));
-    }
-    // A password, which goes with a name, may hold anything.
-    let plain = |c: char| match username {
-        Some(_) => !c.is_control(),
-        None => c.is_ascii_graphic(),
-    };
-    match !token.is_empty() && token.chars().all(plain) {
-        true => Ok(token),
-        false => Err("it holds no token, which is one line of plain characters".to_owned()),
-    }
 }
 
 /// Has a value taken out of all that is written, by the name of its secret.
@@ -314,11 +279,7 @@ impl Client {
     /// The token as it is now.
     fn token(&self) -> Result<String, Trouble> {
         let name = self.access.token.name();
-        let text = match &self.access.token {
-            Token::Value(_, value) => value.clone(),
-            Token::File(path) => std::fs::read_to_string(path)
-                .map_err(|e| Trouble::Everything(format!("--jira-token-file: {name}: {e}")))?,
-        };
+        let text = self.access.token.text()?;
         let token = token_in(&text, self.access.username.as_deref())
             .map_err(|why| Trouble::Everything(format!("{name}: {why}")))?;
         let mut state = lock(&self.state);
@@ -525,162 +486,11 @@ impl Client {
         Trouble::Refused(why)
     }
 
-    /// The Jira for this token: found once, and then remembered.
-    fn find(&self, token: &str) -> Result<Arc<Site>, Trouble> {
-        let mut known = lock(&self.site);
-        if let Some(site) = &*known {
-            return Ok(Arc::clone(site));
-        }
-        let url = &self.access.url;
-        let found = match self.enter(url, token)? {
-            Ok(site) => Ok(site),
-            Err((refusing, seen)) => {
-                let through = self.gateway(&refusing).and_then(|gateway| match gateway {
-                    Some(gateway) => self.enter(&gateway, token).map(Some),
-                    None => Ok(None),
-                });
-                match through {
-                    Ok(Some(found)) => found,
-                    Ok(None) => Err((refusing, seen)),
-                    // The site has refused it all the same, and counts that.
-                    Err(trouble) => {
-                        drop(known);
-                        let refused = self.refuse(&refusing, Some(&seen));
-                        let why = format!("{refused}; its gateway is of no help: {trouble}");
-                        if let Some(refused) = &mut lock(&self.state).refused {
-                            refused.why.clone_from(&why);
-                        }
-                        return Err(Trouble::Refused(why));
-                    }
-                }
-            }
-        };
-        let site = match found {
-            Ok(site) => Arc::new(site),
-            Err((refusing, seen)) => {
-                drop(known);
-                return Err(self.refuse(&refusing, Some(&seen)));
-            }
-        };
-        *known = Some(Arc::clone(&site));
-        lock(&self.state).refused = None;
-        Ok(site)
-    }
-
     /// A search was answered to us: whatever was refused before is over.
     pub fn accepted(&self) {
         let mut state = lock(&self.state);
         state.worked = true;
         state.refusals = 0;
-    }
-
-    /// Where a token with scopes works, if the site that refuses this one may
-    /// have such tokens.
-    fn gateway(&self, refusing: &Answer) -> Result<Option<String>, Trouble> {
-        let url = &self.access.url;
-        let bearer = self.access.username.is_none();
-        let may_be = refusing.status == 401 || (refusing.status == 403 && bearer);
-        if !may_be || site::wants_captcha(refusing) || !site::is_atlassian(url) {
-            return Ok(None);
-        }
-        let info = format!("{}/_edge/tenant_info", origin(url));
-        let answer = self.ask(Method::Get, &info, None, None, None)?;
-        match answer.status {
-            200 => Ok(site::gateway(&answer.body)),
-            404 => Ok(None),
-            _ => Err(self.later(&answer, "tenant_info")),
-        }
-    }
-
-    /// Looks which kind of Jira this is, and whether it lets us in. If it does
-    /// not: its answer, and what is known of it.
-    fn enter(&self, base: &str, token: &str) -> Result<Result<Site, (Answer, Site)>, Trouble> {
-        let refuses = |answer: &Answer| {
-            matches!(answer.status, 401 | 403)
-                || site::wants_captcha(answer)
-                || site::identity(answer) == Identity::Anonymous
-        };
-        let ask = |path: String| -> Result<Answer, Trouble> {
-            let answer = self.ask(Method::Get, &path, Some(token), None, None)?;
-            match self.redirected(&answer) {
-                Some(trouble) => Err(trouble),
-                None => Ok(answer),
-            }
-        };
-        let answer = ask(format!("{base}/rest/api/2/serverInfo"))?;
-        let info: Option<ServerInfo> = serde_json::from_slice(&answer.body).ok();
-        let info = info.filter(|_| answer.status == 200);
-        // Cloud tells anybody what it is, unless what is sent is nonsense to it.
-        let nonsense = answer::said(&answer.body).contains("Connect Session Auth Token");
-        let cloud = base != self.access.url || site::is_atlassian(base) || nonsense;
-        let guessed = Site {
-            base: base.to_owned(),
-            browse: site::browse(&self.access.url),
-            deployment: match cloud {
-                true => Deployment::Cloud,
-                false => Deployment::DataCenter,
-            },
-        };
-        let deployment = match (self.access.deployment, &info) {
-            (Some(deployment), _) => deployment,
-            (None, Some(info)) => info.deployment(),
-            (None, None) if matches!(answer.status, 401 | 403) || site::wants_captcha(&answer) => {
-                return Ok(Err((answer, guessed)));
-            }
-            (None, None) if matches!(answer.status, 200 | 404) => {
-                return Err(Trouble::Everything(format!(
-                    "there is no Jira at {base} ({}); --jira-url is what people open in a \
-                     browser, with the path behind the host if there is one",
-                    answer::words(&answer)
-                )));
-            }
-            (None, None) => return Err(self.later(&answer, "serverInfo")),
-        };
-        let browse = info.and_then(|info| info.browse());
-        let site = Site {
-            base: base.to_owned(),
-            browse: browse.unwrap_or_else(|| site::browse(&self.access.url)),
-            deployment,
-        };
-        let answer = ask(format!("{base}/rest/api/{}/myself", deployment.version()))?;
-        if refuses(&answer) || answer.status == 200 && !site::is_somebody(&answer) {
-            return Ok(Err((answer, site)));
-        }
-        match answer.status {
-            200 => {}
-            404 => {
-                let version = deployment.version();
-                return Err(Trouble::Everything(format!(
-                    "{base} has no REST API {version} (status 404): see --jira-url and \
-                     --jira-deployment"
-                )));
-            }
-            _ => return Err(self.later(&answer, "who asks")),
-        }
-        self.greet(&site, &answer);
-        Ok(Ok(site))
-    }
-
-    fn greet(&self, site: &Site, myself: &Answer) {
-        let myself: Value = serde_json::from_slice(&myself.body).unwrap_or_default();
-        let name = myself
-            .get("displayName")
-            .and_then(Value::as_str)
-            .unwrap_or("?");
-        let kind = match site.deployment {
-            Deployment::Cloud => "Cloud",
-            Deployment::DataCenter => "Data Center",
-        };
-        let through = match site.base == self.access.url {
-            true => "",
-            false => ", through Atlassian's gateway",
-        };
-        let greeting = format!("Jira {kind} at {}{through}, as {name}", self.access.url);
-        let mut state = lock(&self.state);
-        if state.greeted != greeting {
-            info!("{greeting}");
-            state.greeted = greeting;
-        }
     }
 
     /// No redirect is followed: it could lead the token anywhere.
