@@ -181,6 +181,8 @@ impl std::fmt::Display for Failed {
 pub struct Client {
     agent: Agent,
     proxy: Option<Proxy>,
+    /// Where the server is, if not where its URL says.
+    place: Option<String>,
 }
 
 impl Client {
@@ -224,7 +226,11 @@ impl Client {
             ..Finder::default()
         };
         let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
-        Ok(Client { agent, proxy })
+        Ok(Client {
+            agent,
+            proxy,
+            place: settings.connect_to.clone(),
+        })
     }
 
     /// Sends a request and reads the whole answer.
@@ -267,7 +273,7 @@ impl Client {
             }
             None => self.run(builder.body(()).map_err(no_request)?, request.deadline),
         };
-        let broken = |e| Failed::Broken(words(&e) + &self.through(request.url));
+        let broken = |e| Failed::Broken(words(&e) + &self.way(request.url));
         let (head, body) = answer.map_err(broken)?.into_parts();
         Ok(Stream {
             status: head.status.as_u16(),
@@ -281,8 +287,11 @@ impl Client {
         self.proxy.as_ref().filter(|proxy| proxy.is_for(uri))
     }
 
-    /// It, for a message.
-    fn through(&self, url: &str) -> String {
+    /// How it is reached, for a message, if not as its URL says.
+    fn way(&self, url: &str) -> String {
+        if let Some(place) = &self.place {
+            return format!(", at {place}");
+        }
         let uri = url.parse().ok();
         let between = uri.and_then(|uri| self.between(&uri)?.from());
         between.map_or(String::new(), |name| {

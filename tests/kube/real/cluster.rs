@@ -146,6 +146,9 @@ fn credentials_of_every_sort_that_a_kubeconfig_has_are_taken() {
     });
     let output = orchestrator.arg("--once").run();
     assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let server = admin["clusters"][0]["cluster"]["server"].as_str().unwrap();
+    let place = format!(", at {}", server.trim_start_matches("https://"));
+    assert!(output.stderr.contains(&place), "{}", output.stderr);
     assert_eq!(kube.outcomes().len(), 4);
 }
 
