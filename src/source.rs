@@ -130,7 +130,7 @@ impl Source {
     #[must_use]
     pub fn fresh(&self, now: Stamp, ids: &[&str]) -> Looked {
         match self {
-            Source::File(file) => Looked::of(lock(file).look_up(now, ids)),
+            Source::File(file) => Looked::of(lock(file).fresh(now, ids)),
             Source::Jira(jira) => jira.fresh(ids),
         }
     }

@@ -143,6 +143,23 @@ impl File {
         Ok(standings)
     }
 
+    /// The same, of those that are about to be started: none may be while there
+    /// is no room for their outcomes.
+    ///
+    /// # Errors
+    /// As of [`File::wanted`].
+    pub fn fresh(
+        &mut self,
+        now: Stamp,
+        ids: &[&str],
+    ) -> Result<BTreeMap<String, Standing>, Trouble> {
+        let mut standings = self.look_up(now, ids)?;
+        if self.full {
+            standings.values_mut().for_each(|one| *one = Standing::Gone);
+        }
+        Ok(standings)
+    }
+
     /// Appends `outcome` to the outcomes, unless it stands there already. When
     /// this is back without an error, it is on the disk.
     ///
@@ -206,7 +223,7 @@ impl File {
             Ledger::Far(far) => {
                 let size = fit(far.text(Some(&told_at))?.0, Some(&plan.ids)).len();
                 self.ids = Some(plan.ids);
-                complaints.extend((size > ROOM).then(|| no_room(size)));
+                complaints.extend((size > ROOM).then(no_room));
                 size > ROOM
             }
         };
@@ -325,14 +342,13 @@ impl File {
     }
 }
 
-fn no_room(size: usize) -> Complaint {
+fn no_room() -> Complaint {
     Complaint {
         grave: true,
         id: None,
         text: format!(
-            "{} KiB of outcomes, and {} are the limit: nothing more is started; give --outcomes a \
-             file on a volume, or take entries that are done out of the work file",
-            size / 1024,
+            "more than {} KiB of outcomes: nothing more is started; give --outcomes a file on a \
+             volume, or take entries that are done out of the work file",
             ROOM / 1024
         ),
     }

@@ -131,6 +131,8 @@ fn when_nothing_more_can_go_nothing_more_is_started_and_the_log_says_what_to_do(
     let pass = kube.orchestrator().arg("--once").run();
     assert!(pass.stderr.contains("--outcomes"), "{}", pass.stderr);
     assert_eq!(kube.double.asked("POST", "/jobs").len(), 0);
+    let log = &pass.stderr;
+    assert!(log.contains("more than 900 KiB of outcomes"), "{log}");
     let started = kube.orchestrator().start();
     started.wait_for_log("--outcomes");
     // A shorter file helps.
@@ -140,4 +142,23 @@ fn when_nothing_more_can_go_nothing_more_is_started_and_the_log_says_what_to_do(
         kube.outcomes().iter().any(|outcome| outcome["id"] == "A-1")
     });
     assert_eq!(started.terminate().code, Some(0));
+}
+
+#[test]
+fn what_was_polled_before_there_was_no_room_is_not_started_either() {
+    let kube = Faked::new("full_later");
+    kube.items(&json!([{"id": "A-1"}, {"id": "A-2"}]));
+    kube.double.agents(Agents::Run);
+    let started = kube
+        .orchestrator()
+        .args(["--max-agents=1", "--interval=1h"])
+        .start();
+    let job = kube.job("A-1");
+    // What nobody understands never goes.
+    let all = format!("{}\n", "#".repeat(9_999)).repeat(95);
+    kube.double.put("", "configmaps", map(&kube, &all));
+    kube.double.finish_job(&job, 0);
+    started.wait_for_log("nothing more is started");
+    assert_eq!(started.terminate().code, Some(0));
+    assert_eq!(kube.double.asked("POST", "/jobs").len(), 1);
 }
