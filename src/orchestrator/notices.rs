@@ -111,7 +111,16 @@ impl Notices {
                 log!(level, ticket_id = item.id; "{verdict}");
             }
         }
-        if waiting != self.waiting {
+        // Nothing is counted where nothing is started.
+        let nothing = plan.items.iter().any(|verdict| {
+            matches!(
+                verdict,
+                Verdict::Wait(
+                    Waiting::RuntimeRefuses(_) | Waiting::RuntimeSilent | Waiting::SourceSilent
+                )
+            )
+        });
+        if waiting != self.waiting && !nothing {
             // The first time it is news; then it changes with every start.
             let level = match self.waiting {
                 None => Level::Info,

@@ -140,3 +140,18 @@ fn a_docker_that_refuses_every_run_is_counted_against_no_item() {
     assert_eq!(docker_calls(&world, "run"), 6, "{}", out.stderr);
     assert!(world.outcomes().is_empty());
 }
+
+#[test]
+fn what_waits_for_a_slot_is_counted_once_while_every_run_is_refused() {
+    let world = World::new("docker_refuses_all");
+    let script = "case $1 in ps) ;; *) echo \"no $1\" >&2; exit 125;; esac";
+    let line = with_docker(&world, script).args(["--max-agents=1", "--start-timeout=1h"]);
+    world.items(&json!([{"id": "A-1"}, {"id": "A-2"}, {"id": "A-3"}]));
+    let started = line.start();
+    let tried = || docker_calls(&world, "run");
+    world.wait_for("it is tried a few times", || tried() >= 4);
+    let log = started.terminate().stderr;
+    assert_eq!(count(&log, "ERROR nothing can be started"), 1, "{log}");
+    let waits = count(&log, "wait for one of");
+    assert_eq!(waits, 1, "{log}");
+}
