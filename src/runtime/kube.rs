@@ -44,6 +44,8 @@ use state::StopNote;
 
 /// For saving a log, which may be large.
 const SAVING: Duration = Duration::from_secs(600);
+/// The same of a run that is to be stopped, which ought not to wait for long.
+const BEFORE_STOP: Duration = Duration::from_secs(30);
 /// Bytes of a log that are saved at most.
 const SAVED: usize = 64 << 20;
 /// Lines of a log that are read for its last ones.
@@ -256,6 +258,13 @@ impl Kube {
             State::Running { since, .. } => Some(since),
             State::Pending { .. } | State::Ended { .. } | State::Unborn | State::Told => None,
         };
+        // Its pod goes, and the log with it.
+        if let Some(pod) = seen.as_ref().and_then(|seen| seen.pod.as_deref())
+            && let Err(e) = self.save_log(run, pod, BEFORE_STOP)
+        {
+            log::warn!(ticket_id = run.item_id, job_name = run.name;
+                "its log is not saved: {e}");
+        }
         let note = StopNote::of(stop, started, tail).fitted(NOTE);
         let patch = json!({
             "metadata": { "uid": run.uid, "annotations": { STOP: note } },
@@ -351,7 +360,7 @@ impl Kube {
         match removal {
             Removal::Told | Removal::Superseded => {
                 let pod = seen.as_ref().and_then(|seen| seen.pod.as_deref());
-                if let Err(e) = pod.map_or(Ok(()), |pod| self.save_log(run, pod)) {
+                if let Err(e) = pod.map_or(Ok(()), |pod| self.save_log(run, pod, SAVING)) {
                     log::warn!(ticket_id = run.item_id, job_name = run.name;
                         "its log is lost: {e}");
                 }
@@ -385,12 +394,13 @@ impl Kube {
         self.gone_is_well(self.client.call(&call).map(|_| ()))
     }
 
-    fn save_log(&self, run: &Run, pod: &str) -> Result<(), String> {
+    /// Saves the log of this pod, if there is one and we may read it.
+    fn save_log(&self, run: &Run, pod: &str, deadline: Duration) -> Result<(), String> {
         let path = self.core(&format!("pods/{pod}/log"));
         let path = format!("{path}?container={AGENT}&limitBytes={SAVED}");
         let call = Call {
             accept: "*/*",
-            deadline: SAVING,
+            deadline,
             ..Call::get(&path)
         };
         let mut log = match self.client.open(&call) {

@@ -165,8 +165,8 @@ impl Kube {
         {
             if !ghost.orphan {
                 log::warn!(ticket_id = ghost.run.item_id, job_name = ghost.run.name;
-                    "its Job was deleted, not by us; nothing is started for it before its pod \
-                     is gone");
+                    "its Job was deleted or is no longer marked as ours, and not by us; nothing \
+                     is started for it before its pod is gone");
             }
             let ghost = Seen {
                 orphan: true,

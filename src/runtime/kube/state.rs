@@ -26,6 +26,15 @@ const DELETED: &str = "somebody is deleting it";
 /// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go>).
 const KUBELET: [&str; 2] = ["ErrImageNeverPull", "InspectFailed"];
 
+/// What is said of a pod that Kubernetes replaces, before its own words.
+const TAKEN_AWAY: &str = "its pod was taken away";
+
+/// How a generated name is made: so much of what it is made from, and so many
+/// letters and digits
+/// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/storage/names/generate.go>).
+const GENERATED: usize = 58;
+const RANDOM: usize = 5;
+
 /// The label by which pods know the name of their Job
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -124,6 +133,11 @@ impl Job {
         stamp(&self.status.start_time)
     }
 
+    /// When the attempt began, where nothing is known of its agent.
+    fn begun(&self) -> Option<Stamp> {
+        self.let_go().or(self.metadata.created())
+    }
+
     /// Whether somebody is deleting it.
     #[must_use]
     pub fn is_being_deleted(&self) -> bool {
@@ -213,7 +227,7 @@ impl Job {
                 && let Some(stop) = note.stop()
             {
                 return State::Ended {
-                    started: stamp(&note.started),
+                    started: stamp(&note.started).or(self.begun()),
                     at: stop.at,
                     exit_code: None,
                     why: None,
@@ -227,7 +241,7 @@ impl Job {
         }
         State::Pending {
             since: self.waits_since(pods, alive).max(created),
-            why: self.why_pending(&there, events),
+            why: self.why_pending(pods, events),
             suspended: false,
         }
     }
@@ -252,8 +266,9 @@ impl Job {
         all.max().unwrap_or_default()
     }
 
-    fn why_pending(&self, there: &[&Pod], events: &[Event]) -> Option<String> {
-        let newest = there.iter().max_by_key(|pod| pod.age());
+    fn why_pending(&self, pods: &[Pod], events: &[Event]) -> Option<String> {
+        let there = pods.iter().filter(|pod| !pod.is_over());
+        let newest = there.max_by_key(|pod| pod.age());
         let waiting = newest.and_then(|pod| pod.waiting());
         if let Some(why) = newest.and_then(|pod| pod.stuck()) {
             return Some(why);
@@ -270,12 +285,32 @@ impl Job {
                     .is_none()
                     .then(|| about(&self.metadata.uid))
                     .flatten()
+                    .map(|why| self.with_one_pod(&why))
             })
+            .or_else(|| pods.iter().find_map(Pod::taken_away))
             .or(waiting)
             .or_else(|| {
                 let deleted = self.is_being_deleted();
                 deleted.then(|| DELETED.to_owned())
             })
+    }
+
+    /// The text with its pods named as it is itself: each try to make one has
+    /// another name, which is no news.
+    fn with_one_pod(&self, text: &str) -> String {
+        let name = &self.metadata.name;
+        let begin: String = format!("{name}-").chars().take(GENERATED).collect();
+        let mut parts = text.split(&begin);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            match part.split_at_checked(RANDOM) {
+                Some((end, rest)) if end.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                    out.extend([name, rest]);
+                }
+                _ => out.extend([&begin, part]),
+            }
+        }
+        out
     }
 
     fn ended(&self, end: &Condition, pods: &[Pod]) -> State {
@@ -289,7 +324,8 @@ impl Job {
         let agent = pod.and_then(Pod::agent_terminated);
         let started = agent
             .and_then(Terminated::started)
-            .or_else(|| stamp(&note.as_ref()?.started));
+            .or_else(|| stamp(&note.as_ref()?.started))
+            .or(self.begun());
         let mut at = pod.and_then(Pod::ended).or(said).unwrap_or_default();
         if struck(end)
             && let Some(stop) = note.as_ref().and_then(StopNote::stop)
@@ -300,10 +336,11 @@ impl Job {
         let (exit_code, why) = match (pod, complete) {
             (_, true) => (Some(0), None),
             (Some(pod), false) => pod.failure(end),
-            (None, false) => (
-                None,
-                Some(format!("{}; its pod is not to be seen", end.words())),
-            ),
+            (None, false) if struck(end) => (None, Some(end.words())),
+            (None, false) => {
+                let gone = "its pod is gone, perhaps deleted, or not for us to see";
+                (None, Some(format!("{gone} ({})", end.words())))
+            }
         };
         State::Ended {
             started,
@@ -385,10 +422,19 @@ impl Pod {
     /// When the agent started of a pod that is over, and is not one that is
     /// replaced.
     fn agent_over(&self) -> Option<Stamp> {
-        let mut conditions = self.status.conditions.iter();
-        let replaced = conditions.any(|c| c.is("DisruptionTarget", "True"));
-        let over = self.is_over() && !replaced;
+        let over = self.is_over() && self.disruption().is_none();
         over.then(|| self.agent_started()).flatten()
+    }
+
+    fn disruption(&self) -> Option<&Condition> {
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|c| c.is("DisruptionTarget", "True"))
+    }
+
+    /// That it is one that is replaced, and why.
+    fn taken_away(&self) -> Option<String> {
+        let why = self.disruption().filter(|_| self.is_over())?.words();
+        Some(format!("{TAKEN_AWAY}: {why}"))
     }
 
     fn agent_terminated(&self) -> Option<&Terminated> {
@@ -580,7 +626,9 @@ pub fn is_vague(state: &State) -> bool {
             why,
             suspended: false,
             ..
-        } => why.as_deref().is_none_or(|why| VAGUE.contains(&why)),
+        } => why
+            .as_deref()
+            .is_none_or(|why| VAGUE.contains(&why) || why.starts_with(TAKEN_AWAY)),
         State::Pending { .. }
         | State::Running { .. }
         | State::Ended { .. }

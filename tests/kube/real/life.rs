@@ -141,6 +141,13 @@ fn a_run_that_takes_too_long_is_stopped_and_its_last_words_are_kept() {
     );
     assert_eq!(outcome["history"][0]["reason"], "timed out after 5s");
     assert_eq!(outcome["tail"], "working");
+    // Its pod goes with the stop, and its log is here.
+    let logs = std::fs::read_dir(kube.state_dir().join("logs")).unwrap();
+    let logs: Vec<_> = logs.map(|log| log.unwrap().path()).collect();
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    for log in logs {
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "working\n");
+    }
     // Its pod is the last to go, and the next attempt comes after that.
     let jobs = kube.jobs("A-1");
     let failed = jobs[0]["status"]["conditions"].as_array().unwrap();
@@ -375,7 +382,7 @@ fn a_job_deleted_while_nobody_looked_counts_until_its_pod_is_gone() {
     let job = name(&kube.jobs("A-1")[0]).to_owned();
     kube.kubectl(&["delete", "job", &job, "--cascade=orphan"]);
     let second = line.start();
-    second.wait_for_log("its Job was deleted, not by us");
+    second.wait_for_log("its Job was deleted");
     let looks = || second.stderr().matches("items are wanted").count();
     let before = looks();
     kube.wait_for("there are a few more looks", || looks() > before + 2);

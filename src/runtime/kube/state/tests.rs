@@ -126,9 +126,9 @@ fn an_agent_that_ended_well_has_ended_with_0_whatever_it_wrote() {
         why: None,
     };
     assert_eq!(state(&complete(), &[pod], &[]), expected);
-    // Its pod may be gone.
+    // Its pod may be gone; it had begun when the Job had.
     let expected = State::Ended {
-        started: None,
+        started: Some(at(0)),
         at: at(4),
         exit_code: Some(0),
         why: None,
@@ -178,7 +178,13 @@ fn a_failed_one_has_its_exit_code_and_a_reason_where_the_code_says_nothing() {
     never["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] =
         json!("1970-01-01T00:00:00Z");
     let state = state(&failed("BackoffLimitExceeded"), &[never], &[]);
-    assert!(matches!(state, State::Ended { started: None, at: end, .. } if end == at(3)));
+    let State::Ended {
+        started, at: end, ..
+    } = state
+    else {
+        panic!("{state:?}");
+    };
+    assert_eq!((started, end), (Some(at(0)), at(3)));
 }
 
 #[test]
@@ -228,6 +234,21 @@ fn a_job_without_a_pod_says_why_in_its_events() {
         pending(&none, &[], &events),
         (0, format!("FailedCreate: {message}"))
     );
+    // Each try is of a pod of another name, which is no news.
+    let name = none["metadata"]["name"].as_str().unwrap();
+    let refused = |pod: &str| {
+        let message = format!("Error creating: pods \"{pod}\" is forbidden: exceeded quota");
+        pending(&none, &[], &[warning("j1", "FailedCreate", &message, 5)]).1
+    };
+    let said = refused(name);
+    for (pod, alike) in [
+        ("-xblv8", true),
+        ("-8thlw", true),
+        ("-1", false),
+        ("-\u{e9}\u{e9}x", false),
+    ] {
+        assert_eq!(refused(&format!("{name}{pod}")) == said, alike, "{pod}");
+    }
     assert_eq!(pending(&none, &[], &[]), (0, String::new()));
 }
 
@@ -334,7 +355,9 @@ fn a_pod_that_is_gone_or_was_evicted_is_said_to_be() {
     let job = failed("BackoffLimitExceeded");
     let expected = (
         None,
-        "BackoffLimitExceeded: what the Job says; its pod is not to be seen".into(),
+        "its pod is gone, perhaps deleted, or not for us to see (BackoffLimitExceeded: what the \
+         Job says)"
+            .into(),
     );
     assert_eq!(ended(&job, &[]), expected);
     let mut evicted = pod("Failed", json!({}));
@@ -409,7 +432,7 @@ fn a_stopped_one_keeps_why_and_what_went_with_its_pod() {
         started: Some(at(2)),
         at: Stamp(at(4).0 + 700),
         exit_code: None,
-        why: Some("DeadlineExceeded: what the Job says; its pod is not to be seen".into()),
+        why: Some("DeadlineExceeded: what the Job says".into()),
     };
     assert_eq!(dead.state(&[], &[], None), expected);
     // What ended by itself just before was not stopped.
@@ -472,7 +495,10 @@ fn waiting_counts_from_the_latest_of_what_it_waited_for() {
     newer["metadata"]["creationTimestamp"] = json!(time(20));
     let mut old = terminated(137, "Error", None);
     old["status"]["conditions"] = json!([condition("DisruptionTarget", "m", "m", 3)]);
-    assert_eq!(pending(&active(), &[old.clone(), newer], &[]).0, 20);
+    assert_eq!(
+        pending(&active(), &[old.clone(), newer], &[]),
+        (20, "its pod was taken away: m: m".into())
+    );
     // An evicted pod that is over, and none in its place yet.
     let mut evicted = old;
     evicted["status"]["conditions"] = json!([condition("DisruptionTarget", "", "", 3)]);
