@@ -44,35 +44,50 @@ enum Inline {
 pub enum Again<'a> {
     /// Takes off this label, which the ticket is given besides.
     Without(&'a str),
-    /// Opens the ticket, or puts on this label.
-    With(&'a str),
-    /// Opens the ticket.
-    Open,
+    /// Gives the ticket what it is without.
+    Wanting {
+        /// It is closed, and has to be opened.
+        closed: bool,
+        /// It has to have this label.
+        label: Option<&'a str>,
+    },
 }
 
 impl Again<'_> {
     fn words(self) -> Vec<Inline> {
-        let (before, label, after) = match self {
-            Again::Without(label) => (
-                "take the label ",
-                label,
-                " off this ticket, and see that it is open.",
-            ),
-            Again::With(label) => (
-                "reopen this ticket, or put the label ",
-                label,
-                " on it again.",
-            ),
-            Again::Open => ("reopen this ticket.", "", ""),
-        };
-        let mut words = vec![Inline::Plain(format!(
-            "To have an agent try again, {before}"
-        ))];
-        if !label.is_empty() {
-            words.push(Inline::Code(label.to_owned()));
-            words.push(Inline::Plain(after.to_owned()));
+        const AGAIN: &str = "To have an agent try again, ";
+        let plain = |parts: &[&str]| Inline::Plain(parts.concat());
+        let code = |label: &str| Inline::Code(label.to_owned());
+        match self {
+            Again::Without(label) => vec![
+                plain(&[AGAIN, "take the label "]),
+                code(label),
+                plain(&[" off this ticket, and see that it is open."]),
+            ],
+            Again::Wanting {
+                closed,
+                label: Some(label),
+            } => {
+                let open = if closed {
+                    "reopen this ticket, and "
+                } else {
+                    ""
+                };
+                vec![
+                    plain(&[AGAIN, open, "put the label "]),
+                    code(label),
+                    plain(&[" on it again."]),
+                ]
+            }
+            Again::Wanting {
+                closed: true,
+                label: None,
+            } => vec![plain(&[AGAIN, "reopen this ticket."])],
+            Again::Wanting {
+                closed: false,
+                label: None,
+            } => vec![plain(&["It asks for an agent again, and will get one."])],
         }
-        words
     }
 }
 
@@ -447,18 +462,28 @@ mod tests {
         assert_eq!(first, "*The agent succeeded* after 3 attempts.");
         assert!(ask.contains("{{agent-done}}"));
         let why = "stopped because the ticket was closed (Done)";
-        let (first, ask) = head(End::Stopped, why, Again::With("agent"));
+        let wanting = |closed, label| Again::Wanting { closed, label };
+        let (first, _) = head(End::Stopped, why, wanting(true, None));
         assert_eq!(
             first,
             "*The agent was stopped* because the ticket was closed (Done)."
         );
-        let asked = "To have an agent try again, reopen this ticket";
-        assert_eq!(
-            ask,
-            format!("{asked}, or put the label {{{{agent}}}} on it again.")
-        );
-        let (_, ask) = head(End::Stopped, why, Again::Open);
-        assert_eq!(ask, format!("{asked}."));
+        for (again, expected) in [
+            (wanting(true, None), "reopen this ticket."),
+            (
+                wanting(true, Some("a")),
+                "reopen this ticket, and put the label {{a}} on it again.",
+            ),
+            (
+                wanting(false, Some("a")),
+                "put the label {{a}} on it again.",
+            ),
+        ] {
+            let (_, ask) = head(End::Stopped, why, again);
+            assert_eq!(ask, format!("To have an agent try again, {expected}"));
+        }
+        let (_, ask) = head(End::Stopped, why, wanting(false, None));
+        assert_eq!(ask, "It asks for an agent again, and will get one.");
         let mut never = outcome(End::Failed, "no such image");
         never.run = None;
         let comment = Comment::of(&never, "", Again::Without("l"));
@@ -469,7 +494,7 @@ mod tests {
     #[test]
     fn no_text_is_markup_or_obeyed_by_a_terminal() {
         let hostile = "{code}[~admin] !x.png! \u{1b}[31mred\u{1b}[0m \u{7}*b*\r\n|t| {{m}}";
-        let comment = Comment::of(&outcome(End::Failed, hostile), hostile, Again::Open);
+        let comment = Comment::of(&outcome(End::Failed, hostile), hostile, Again::Without("l"));
         let wiki = comment.to_wiki();
         let head = wiki.lines().next().unwrap();
         for markup in ["{code}", "[~", "!x", "*b*", "|t", "{{m"] {

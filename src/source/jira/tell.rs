@@ -91,8 +91,11 @@ impl Jira {
         };
         let again = match label {
             Some(label) => report::Again::Without(label),
-            None if rules.by_label => report::Again::With(&labels.wanted),
-            None => report::Again::Open,
+            None => report::Again::Wanting {
+                closed: ticket.closed,
+                label: Some(labels.wanted.as_str())
+                    .filter(|_| rules.by_label && !labels.want(&ticket.labels)),
+            },
         };
         let comment = report::Comment::of(outcome, tail, again);
         if !self.is_told(&site, id, &comment.marker)? {
