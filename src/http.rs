@@ -293,9 +293,9 @@ impl Client {
             return format!(", at {place}");
         }
         let uri = url.parse().ok();
-        let between = uri.and_then(|uri| self.between(&uri)?.from());
-        between.map_or(String::new(), |name| {
-            format!(", through the proxy of {name}")
+        let between = uri.and_then(|uri| self.between(&uri));
+        between.map_or(String::new(), |proxy| {
+            format!(", through the proxy of {}", proxy.from())
         })
     }
 

@@ -159,12 +159,7 @@ fn jira_client(
     };
     let mut trusted = String::new();
     if let Some(path) = &given.ca_file {
-        // By the name that was used for it.
-        let general = environment.get("SSL_CERT_FILE").map(Path::new);
-        let name = match general == Some(path) {
-            true => "SSL_CERT_FILE",
-            false => "--jira-ca-file",
-        };
+        let name = ca_option(path, environment);
         trusted = format!("{name}: {}: ", path.display());
         let pem = std::fs::read(path).map_err(|e| format!("{trusted}{e}"))?;
         settings.roots = Some(pem);
@@ -192,6 +187,14 @@ fn jira_client(
         redactor.add(name, value);
     });
     Ok(jira::client::Client::new(access, http, hide))
+}
+
+/// The name that was used for this file of authorities.
+fn ca_option(path: &Path, environment: &BTreeMap<String, String>) -> &'static str {
+    match environment.get("SSL_CERT_FILE").map(Path::new) == Some(path) {
+        true => "SSL_CERT_FILE",
+        false => "--jira-ca-file",
+    }
 }
 
 fn jira_settings(config: &Config, repos: Repos, how: How, state: &StateDir) -> jira::Settings {
@@ -348,7 +351,8 @@ pub fn manifest(
         take("--job-template", path, "RECAC_JOB_TEMPLATE", name)?;
     }
     if let (Poller::Jira, Some(path)) = (config.poller, &config.jira.ca_file) {
-        take("--jira-ca-file", path, "RECAC_JIRA_CA_FILE", "jira-ca.pem")?;
+        let name = ca_option(path, &agent.environment);
+        take(name, path, "RECAC_JIRA_CA_FILE", "jira-ca.pem")?;
     }
     let always = agent.forwarded();
     let mut forwarded: Vec<(String, String)> = always
@@ -366,7 +370,7 @@ pub fn manifest(
     if config.jira.token_file.is_some() {
         lost.push("--jira-token-file: JIRA_API_TOKEN of the Secret is the token there".to_owned());
     }
-    if config.once {
+    if config.once && !config.dry_run {
         lost.push("--once: a Deployment goes on for ever".to_owned());
     }
     if let (Poller::File, Outcomes::File(path)) = (config.poller, &config.outcomes) {

@@ -51,9 +51,9 @@ impl Proxies {
         }) else {
             return Ok(None);
         };
-        let mut proxy = Proxy::at(at).map_err(|why| format!("{variable}: {why}"))?;
-        proxy.from = Some(variable);
-        proxy.around = self.first(&AROUND).map(|(_, hosts)| hosts.to_owned());
+        let mut proxy = Proxy::at(at, variable)?;
+        let around = self.first(&AROUND).map_or("", |(_, hosts)| hosts);
+        proxy.around = Some(around.to_owned());
         Ok(Some(proxy))
     }
 
@@ -73,9 +73,10 @@ impl std::fmt::Debug for Proxies {
 /// What stands between us and a server.
 #[derive(Clone)]
 pub struct Proxy {
-    /// The variable that names it; without one it is for every server.
-    from: Option<&'static str>,
-    /// Who is reached without it, as `NO_PROXY` has it.
+    /// The variable that names it, or what else does.
+    from: &'static str,
+    /// Who is reached without it, as `NO_PROXY` has it; without that it is for
+    /// every server.
     around: Option<String>,
     pub(super) proxy: ureq::Proxy,
 }
@@ -88,12 +89,14 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// The proxy of this URL, for every server.
+    /// The proxy of this URL, which is that of `from`, for every server.
     ///
     /// # Errors
-    /// If it is none that can be used; ureq panics at some of them.
-    pub fn at(url: &str) -> Result<Proxy, String> {
-        let proxy = ureq::Proxy::new(url).map_err(|_| UNUSABLE.to_owned())?;
+    /// If it is none that can be used; ureq panics at some of them. With the
+    /// name, and without the URL.
+    pub fn at(url: &str, from: &'static str) -> Result<Proxy, String> {
+        let unusable = || format!("{from}: {UNUSABLE}");
+        let proxy = ureq::Proxy::new(url).map_err(|_| unusable())?;
         let spoken = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
         // For a port that is none ureq takes the usual one.
         let place = proxy.uri().authority().is_some_and(|authority| {
@@ -102,24 +105,24 @@ impl Proxy {
         });
         match spoken && place && !proxy.host().is_empty() {
             true => Ok(Proxy {
-                from: None,
+                from,
                 around: None,
                 proxy,
             }),
-            false => Err(UNUSABLE.to_owned()),
+            false => Err(unusable()),
         }
     }
 
-    /// The variable that names it, for a message.
+    /// What names it, for a message.
     #[must_use]
-    pub fn from(&self) -> Option<&'static str> {
+    pub fn from(&self) -> &'static str {
         self.from
     }
 
     /// Whether it stands between us and the place of this URL.
     #[must_use]
     pub fn is_for(&self, uri: &Uri) -> bool {
-        let (Some(_), Some(host)) = (self.from, uri.host()) else {
+        let (Some(around), Some(host)) = (&self.around, uri.host()) else {
             return true;
         };
         let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
@@ -127,7 +130,6 @@ impl Proxy {
             _ => 443,
         });
         let place = Place::new(host, port);
-        let around = self.around.as_deref().unwrap_or("");
         let mut around = around.split(|c: char| c == ',' || c.is_whitespace());
         !place.is_here() && !around.any(|entry| place.is_meant_by(entry))
     }
@@ -223,7 +225,8 @@ mod tests {
             "/",
             "",
         ] {
-            assert_eq!(Proxy::at(url).unwrap_err(), UNUSABLE, "{url}");
+            let why = Proxy::at(url, "X").unwrap_err();
+            assert_eq!(why, format!("X: {UNUSABLE}"), "{url}");
         }
         for lawful in [
             "h",
@@ -232,7 +235,7 @@ mod tests {
             "http://[::1]",
             "HTTP://u@h",
         ] {
-            assert!(Proxy::at(lawful).is_ok(), "{lawful}");
+            assert!(Proxy::at(lawful, "X").is_ok(), "{lawful}");
         }
         let proxies = of(&[("ALL_PROXY", "socks5://u:hunter2@h"), ("http_proxy", "h")]);
         let why = proxies.towards("https://x").unwrap_err();
@@ -255,10 +258,7 @@ mod tests {
         let user = (secure.username(), secure.password());
         assert_eq!(user, (Some("u"), Some("p@w")));
         let plain = towards("HTTP://jira.example");
-        assert_eq!(
-            (plain.from(), plain.proxy.host()),
-            (Some("ALL_PROXY"), "any")
-        );
+        assert_eq!((plain.from(), plain.proxy.host()), ("ALL_PROXY", "any"));
         let none = of(&[("HTTPS_PROXY", "h")]);
         assert!(none.towards("http://jira.example").unwrap().is_none());
     }
@@ -315,6 +315,6 @@ mod tests {
         }
         // One that is named for a server is for that server.
         let uri = "https://127.0.0.1".parse().unwrap();
-        assert!(Proxy::at("p").unwrap().is_for(&uri));
+        assert!(Proxy::at("p", "X").unwrap().is_for(&uri));
     }
 }

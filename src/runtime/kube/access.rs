@@ -89,7 +89,7 @@ impl Access {
         let place = format!("https://{}", self.settings.connect_to.as_ref()?);
         let proxy = proxies.towards(&place).ok()??;
         let uri = place.parse().ok()?;
-        proxy.from().filter(|_| proxy.is_for(&uri))
+        proxy.is_for(&uri).then(|| proxy.from())
     }
 }
 
@@ -235,6 +235,12 @@ impl Origin {
                     call = call.args([format!("--context={context}")]);
                 }
                 if let Some(files) = files {
+                    // kubectl goes on without those that are missing, and says
+                    // something else.
+                    let names = files.to_string_lossy();
+                    if !names.split(':').any(|name| Path::new(name).exists()) {
+                        return Err(format!("there is no kubeconfig {names}; see --kubeconfig"));
+                    }
                     call = call.env("KUBECONFIG", files);
                 }
                 let text = call.read(READING).map_err(|failed| match &failed.cause {
@@ -411,7 +417,8 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
             "tls-server-name and proxy-url do not go together here; leave one out".to_owned(),
         );
     }
-    let proxy = cluster.proxy_url.as_deref().map(Proxy::at);
+    let proxy = cluster.proxy_url.as_deref();
+    let proxy = proxy.map(|url| Proxy::at(url, "proxy-url")).transpose()?;
     let settings = Settings {
         roots: decoded(
             "certificate-authority-data",
@@ -421,9 +428,7 @@ fn of_kubeconfig(text: &[u8]) -> Result<Access, String> {
             .zip(key)
             .map(|(certificates, key)| Identity { certificates, key }),
         insecure: cluster.insecure_skip_tls_verify,
-        proxy: proxy
-            .transpose()
-            .map_err(|why| format!("proxy-url: {why}"))?,
+        proxy,
         connect_to,
     };
     let user = if let Some(mut exec) = user.exec {

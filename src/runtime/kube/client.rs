@@ -45,6 +45,10 @@ const EARLY: Duration = Duration::from_secs(30);
 /// What a list that ran out of time half way is begun anew for, at most.
 const ANEW: usize = 3;
 
+/// What else there is to say of a 401.
+const NOBODY: &str = "; the API server does not take our credentials, which are those of the \
+                      kubeconfig's user or of the service account";
+
 /// The content type of a merge patch.
 pub const MERGE: &str = "application/merge-patch+json";
 /// The content type of everything else.
@@ -84,8 +88,19 @@ impl fmt::Display for Error {
                 message,
             } if reason.is_empty() => write!(f, "the API server answers {status}: {message}"),
             Error::Said {
-                reason, message, ..
-            } => write!(f, "{reason}: {message}"),
+                status,
+                reason,
+                message,
+            } => {
+                f.write_str(reason)?;
+                if message != reason {
+                    write!(f, ": {message}")?;
+                }
+                match status {
+                    401 => f.write_str(NOBODY),
+                    _ => Ok(()),
+                }
+            }
             Error::Silent(why) => f.write_str(why),
         }
     }

@@ -70,8 +70,8 @@ fn a_proxy_of_the_environment_is_taken_or_said_to_be_passed_by() {
     let named = r#"{"server":"https://10.0.0.1:6443","tls-server-name":"kube"}"#;
     let own = r#"{"server":"https://10.0.0.1:6443","proxy-url":"http://p"}"#;
     let set = [("HTTPS_PROXY", "h")];
-    assert_eq!(through(CLUSTER, &set), (Some(Some("HTTPS_PROXY")), None));
-    assert_eq!(through(own, &set), (Some(None), None));
+    assert_eq!(through(CLUSTER, &set), (Some("HTTPS_PROXY"), None));
+    assert_eq!(through(own, &set), (Some("proxy-url"), None));
     assert_eq!(through(named, &set), (None, Some("HTTPS_PROXY")));
     let around = [("HTTPS_PROXY", "h"), ("NO_PROXY", "10.0.0.0/8")];
     assert_eq!(through(named, &around), (None, None));
