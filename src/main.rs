@@ -165,7 +165,13 @@ fn run(setup: Setup) -> ExitCode {
     let ended = match ended.recv() {
         // A signal: what is in hand may still come to its end.
         Ok(None) => {
-            let _ = ended.recv_timeout(LEAVE);
+            if ended.recv_timeout(LEAVE).is_err() {
+                log::warn!(
+                    "leaving with something still in hand after {}; agents go on and are found \
+                     again",
+                    spell(LEAVE)
+                );
+            }
             ExitCode::SUCCESS
         }
         Ok(Some(Ended::Well)) => ExitCode::SUCCESS,
