@@ -16,7 +16,7 @@ use super::{
     manifest,
     objects::{Event, Job, Meta, Pod},
     skew::Skew,
-    state::{JOB_NAME, Need, StopNote, is_vague},
+    state::{JOB_NAME, Need, StopNote, after, is_vague},
 };
 use crate::core::{Run, Stamp, State};
 
@@ -150,9 +150,9 @@ impl Kube {
             }
         }
         for ((job, mut run), state) in open.into_iter().zip(states) {
-            run.state = state;
-            run.stop = job.stop();
             let uid = &job.metadata.uid;
+            run.state = after(before.get(uid).map(|last| &last.run.state), state);
+            run.stop = job.stop();
             let mut new = self.look(&job, run, of(uid), whole);
             let live = of(uid).iter().any(|pod| !pod.is_over());
             new.alive = live.then_some(now).or_else(|| alive(uid));

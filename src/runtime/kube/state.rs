@@ -618,6 +618,31 @@ impl Event {
     }
 }
 
+/// The state that follows another one of the same run: from both it is seen
+/// that a pod which ran is replaced, of which nothing may be left to be seen.
+#[must_use]
+pub fn after(last: Option<&State>, mut state: State) -> State {
+    let is_replaced = match last {
+        Some(State::Running { .. }) => true,
+        Some(State::Pending { why, .. }) => why
+            .as_deref()
+            .is_some_and(|why| why.starts_with(TAKEN_AWAY)),
+        Some(State::Ended { .. } | State::Unborn | State::Told) | None => false,
+    };
+    let says_nothing = |why: &str| why != DELETED && VAGUE.contains(&why);
+    if let State::Pending {
+        why,
+        suspended: false,
+        ..
+    } = &mut state
+        && is_replaced
+        && why.as_deref().is_none_or(says_nothing)
+    {
+        *why = Some(format!("{TAKEN_AWAY}, and another takes its place"));
+    }
+    state
+}
+
 /// Whether a run waits and only events could say what for.
 #[must_use]
 pub fn is_vague(state: &State) -> bool {

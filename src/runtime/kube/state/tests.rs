@@ -221,6 +221,45 @@ fn what_does_not_start_says_why() {
 }
 
 #[test]
+fn that_a_pod_is_replaced_is_seen_from_what_was_before() {
+    let running = State::Running {
+        since: at(1),
+        orphaned: false,
+    };
+    let waits = |why: Option<&str>, suspended| State::Pending {
+        since: at(2),
+        why: why.map(str::to_owned),
+        suspended,
+    };
+    let said = |last: Option<&State>, now: State| {
+        let State::Pending { why, .. } = after(last, now) else {
+            return String::new();
+        };
+        why.unwrap_or_default()
+    };
+    let replaced = "its pod was taken away, and another takes its place";
+    let first = after(Some(&running), waits(None, false));
+    assert_eq!(said(None, first.clone()), replaced);
+    // For as long as nothing better is known.
+    assert_eq!(
+        said(Some(&first), waits(Some("ContainerCreating"), false)),
+        replaced
+    );
+    assert_eq!(
+        said(Some(&first), waits(Some("ErrImagePull"), false)),
+        "ErrImagePull"
+    );
+    for (last, now) in [
+        (None, waits(None, false)),
+        (Some(&waits(None, false)), waits(None, false)),
+        (Some(&running), waits(None, true)),
+        (Some(&running), running.clone()),
+    ] {
+        assert_eq!(after(last, now.clone()), now);
+    }
+}
+
+#[test]
 fn a_job_without_a_pod_says_why_in_its_events() {
     let none = job(json!({"terminating": 0, "ready": 0}));
     let message = "Error creating: pods \"x-\" is forbidden: error looking up service account";
