@@ -248,3 +248,15 @@ fn paths_begin_where_the_kubeconfig_is() {
     assert_eq!(dirs, [Path::new("/a"), Path::new("/b")]);
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_named() {
+    let of = |files: &str| Origin::Kubeconfig {
+        files: Some(files.into()),
+        context: None,
+        dirs: vec![],
+    };
+    let why = of("/no/such/config:/nor/this").access().unwrap_err();
+    assert!(why.contains("/no/such/config:/nor/this"), "{why}");
+    assert!(why.contains("--kubeconfig"), "{why}");
+}
