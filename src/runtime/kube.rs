@@ -258,12 +258,9 @@ impl Kube {
             State::Running { since, .. } => Some(since),
             State::Pending { .. } | State::Ended { .. } | State::Unborn | State::Told => None,
         };
-        // Its pod goes, and the log with it.
-        if let Some(pod) = seen.as_ref().and_then(|seen| seen.pod.as_deref())
-            && let Err(e) = self.save_log(run, pod, BEFORE_STOP)
-        {
-            log::warn!(ticket_id = run.item_id, job_name = run.name;
-                "its log is not saved: {e}");
+        if started.is_some() {
+            // Its pod goes, and the log with it.
+            self.keep_log(run, seen.as_deref(), BEFORE_STOP);
         }
         let note = StopNote::of(stop, started, tail).fitted(NOTE);
         let patch = json!({
@@ -359,11 +356,7 @@ impl Kube {
         let seen = self.seen(run);
         match removal {
             Removal::Told | Removal::Superseded => {
-                let pod = seen.as_ref().and_then(|seen| seen.pod.as_deref());
-                if let Err(e) = pod.map_or(Ok(()), |pod| self.save_log(run, pod, SAVING)) {
-                    log::warn!(ticket_id = run.item_id, job_name = run.name;
-                        "its log is lost: {e}");
-                }
+                self.keep_log(run, seen.as_deref(), SAVING);
             }
             Removal::Unborn => {}
         }
@@ -392,6 +385,14 @@ impl Kube {
         let (path, body) = (self.job_path(&run.name), options.to_string());
         let call = Call::change(Method::Delete, &path, JSON, body.as_bytes());
         self.gone_is_well(self.client.call(&call).map(|_| ()))
+    }
+
+    /// Saves its log, or says that it is lost.
+    fn keep_log(&self, run: &Run, seen: Option<&Seen>, deadline: Duration) {
+        let pod = seen.and_then(|seen| seen.pod.as_deref());
+        if let Err(e) = pod.map_or(Ok(()), |pod| self.save_log(run, pod, deadline)) {
+            log::warn!(ticket_id = run.item_id, job_name = run.name; "its log is lost: {e}");
+        }
     }
 
     /// Saves the log of this pod, if there is one and we may read it.

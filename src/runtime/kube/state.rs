@@ -367,9 +367,7 @@ impl Event {
 pub fn after(last: Option<&State>, mut state: State) -> State {
     let is_replaced = match last {
         Some(State::Running { .. }) => true,
-        Some(State::Pending { why, .. }) => why
-            .as_deref()
-            .is_some_and(|why| why.starts_with(TAKEN_AWAY)),
+        Some(State::Pending { why, .. }) => why.as_deref().is_some_and(pod::is_taken_away),
         Some(State::Ended { .. } | State::Unborn | State::Told) | None => false,
     };
     let says_nothing = |why: &str| why != DELETED && VAGUE.contains(&why);
@@ -396,7 +394,7 @@ pub fn is_vague(state: &State) -> bool {
             ..
         } => why
             .as_deref()
-            .is_none_or(|why| VAGUE.contains(&why) || why.starts_with(TAKEN_AWAY)),
+            .is_none_or(|why| VAGUE.contains(&why) || pod::is_taken_away(why)),
         State::Pending { .. }
         | State::Running { .. }
         | State::Ended { .. }

@@ -35,6 +35,11 @@ const MESSAGES: usize = 12 * 1024;
 /// By how much a cut may fall short, so as not to part a character.
 const CHARACTER: usize = 3;
 
+/// Whether these are the words for a pod that is replaced.
+pub(super) fn is_taken_away(why: &str) -> bool {
+    why.starts_with(TAKEN_AWAY)
+}
+
 impl Pod {
     /// The name of its Job.
     #[must_use]
