@@ -211,8 +211,8 @@ impl Client {
             .max_idle_connections_per_host(KEPT)
             .user_agent(concat!("recac-orchestrator/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build());
-        let proxy = settings.proxy.clone();
-        let config = config.proxy(proxy.as_ref().map(|proxy| proxy.proxy.clone()));
+        // It is for each request to say, and not for the environment.
+        let config = config.proxy(None);
         let elsewhere = match &settings.connect_to {
             None => None,
             Some(place) => Some(
@@ -228,7 +228,7 @@ impl Client {
         let agent = Agent::with_parts(config.build(), DefaultConnector::default(), finder);
         Ok(Client {
             agent,
-            proxy,
+            proxy: settings.proxy.clone(),
             place: settings.connect_to.clone(),
         })
     }
@@ -304,11 +304,9 @@ impl Client {
         request: http::Request<impl ureq::AsSendBody>,
         deadline: Duration,
     ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-        let around = self.between(request.uri()).is_none();
-        let mut request = self.agent.configure_request(request);
-        if around {
-            request = request.proxy(None);
-        }
+        let between = self.between(request.uri());
+        let proxy = between.map(|between| between.proxy.clone());
+        let request = self.agent.configure_request(request).proxy(proxy);
         let request = request.timeout_global(Some(deadline)).build();
         self.agent.run(request)
     }
