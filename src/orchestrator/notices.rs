@@ -46,6 +46,15 @@ fn is_between_tries(verdict: &Verdict) -> bool {
     )
 }
 
+/// Whether nothing is started in this pass, whatever it is: then nobody waits
+/// for a slot, and that is no news of those who do.
+fn is_of_the_pass(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Wait(Waiting::RuntimeRefuses(_) | Waiting::RuntimeSilent | Waiting::SourceSilent)
+    )
+}
+
 /// How loudly something is said; `None` for what another line says already.
 fn level(verdict: &Verdict) -> Option<Level> {
     Some(match verdict {
@@ -111,16 +120,7 @@ impl Notices {
                 log!(level, ticket_id = item.id; "{verdict}");
             }
         }
-        // Nothing is counted where nothing is started.
-        let nothing = plan.items.iter().any(|verdict| {
-            matches!(
-                verdict,
-                Verdict::Wait(
-                    Waiting::RuntimeRefuses(_) | Waiting::RuntimeSilent | Waiting::SourceSilent
-                )
-            )
-        });
-        if waiting != self.waiting && !nothing {
+        if waiting != self.waiting && !plan.items.iter().any(is_of_the_pass) {
             // The first time it is news; then it changes with every start.
             let level = match self.waiting {
                 None => Level::Info,
