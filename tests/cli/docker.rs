@@ -3,6 +3,9 @@
 
 use super::*;
 
+/// `run` fails, nothing is there, and not even a plain `create` is possible.
+const REFUSES: &str = "case $1 in ps) ;; *) echo \"no $1\" >&2; exit 125;; esac";
+
 fn count(log: &str, words: &str) -> usize {
     log.lines().filter(|line| line.contains(words)).count()
 }
@@ -124,9 +127,7 @@ fn answers_that_make_no_sense_are_no_reason_to_do_anything() {
 #[test]
 fn a_docker_that_refuses_every_run_is_counted_against_no_item() {
     let world = World::new("docker_refuses");
-    // `run` fails, nothing is there, and not even a plain `create` is possible.
-    let script = "case $1 in ps) ;; *) echo \"no $1\" >&2; exit 125;; esac";
-    let out = with_docker(&world, script)
+    let out = with_docker(&world, REFUSES)
         .args(["--once", "--wait", "--max-attempts=1"])
         .run();
     assert_eq!(out.code, Some(1));
@@ -144,8 +145,7 @@ fn a_docker_that_refuses_every_run_is_counted_against_no_item() {
 #[test]
 fn what_waits_for_a_slot_is_counted_once_while_every_run_is_refused() {
     let world = World::new("docker_refuses_all");
-    let script = "case $1 in ps) ;; *) echo \"no $1\" >&2; exit 125;; esac";
-    let line = with_docker(&world, script).args(["--max-agents=1", "--start-timeout=1h"]);
+    let line = with_docker(&world, REFUSES).args(["--max-agents=1", "--start-timeout=1h"]);
     world.items(&json!([{"id": "A-1"}, {"id": "A-2"}, {"id": "A-3"}]));
     let started = line.start();
     let tried = || docker_calls(&world, "run");

@@ -310,6 +310,14 @@ impl Kube {
         })
     }
 
+    /// Waits until the first run of this item has ended well.
+    #[track_caller]
+    pub fn succeeds(&self, id: &str) {
+        self.wait_for("it has ended", || {
+            self.jobs(id)[0]["status"]["succeeded"] == 1
+        });
+    }
+
     /// Lets the agent in this pod go that waits for this word.
     #[track_caller]
     pub fn give(&self, pod: &str, word: &str) {

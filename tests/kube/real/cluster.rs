@@ -28,9 +28,7 @@ fn what_is_forbidden_counts_against_nobody_and_goes_on_when_it_is_allowed_again(
     kube.kubectl(&["delete", &binding]);
     started.wait_for_log("forbidden");
     kube.give(&pod, "go");
-    kube.wait_for("it has ended", || {
-        kube.jobs("A-1")[0]["status"]["succeeded"] == 1
-    });
+    kube.succeeds("A-1");
     assert_eq!(kube.outcomes().len(), 0);
     let meta = json!({"name": kube.account(), "namespace": kube.namespace});
     let mut again = whole;

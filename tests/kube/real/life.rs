@@ -206,9 +206,7 @@ fn told_to_leave_or_killed_it_leaves_its_agents_and_finds_them_again() {
     assert_eq!(pods.len(), 1, "{pods:?}");
     // It ends while nobody looks.
     kube.give(&pods[0], "go");
-    kube.wait_for("it has ended", || {
-        kube.jobs("A-1")[0]["status"]["succeeded"] == 1
-    });
+    kube.succeeds("A-1");
     assert_eq!(kube.outcomes().len(), 0);
     let started = orchestrator.args(["--once", "--wait"]).start();
     let pod = kube.running("A-2");
@@ -355,10 +353,7 @@ fn a_suspended_job_waits_for_its_queue_and_is_not_pending() {
         assert_eq!(started.terminate().code, Some(0));
         let job = name(&job);
         kube.kubectl(&["patch", "job", job, "-p", r#"{"spec":{"suspend":false}}"#]);
-        kube.wait_for("it has ended", || {
-            let job = kube.one(&format!("job/{job}")).unwrap();
-            job["status"]["succeeded"] == 1
-        });
+        kube.succeeds(id);
     }
     line.finish(0);
     for id in ["A-1", "A-2"] {
