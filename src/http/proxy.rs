@@ -175,19 +175,17 @@ impl Place {
             let sub = self.host.strip_suffix(domain);
             sub.is_some_and(|sub| sub.ends_with('.'))
         };
-        port == Some(self.port)
-            && match name.strip_prefix("*.").or(name.strip_prefix('.')) {
-                Some(domain) => !domain.is_empty() && below(domain),
-                None if name.is_empty() => false,
-                None => {
-                    let address = name.parse::<IpAddr>();
-                    name == "*"
-                        || match self.address {
-                            Some(ours) => address.is_ok_and(|a| a == ours),
-                            None => name == self.host || below(name),
-                        }
-                }
-            }
+        if port != Some(self.port) || name.is_empty() {
+            false
+        } else if name == "*" {
+            true
+        } else if let Some(domain) = name.strip_prefix("*.").or(name.strip_prefix('.')) {
+            below(domain)
+        } else if let Some(ours) = self.address {
+            name.parse().is_ok_and(|address: IpAddr| address == ours)
+        } else {
+            name == self.host || below(name)
+        }
     }
 
     fn is_within(&self, net: &str, bits: &str) -> Option<bool> {
